@@ -1,0 +1,57 @@
+"""Who may call what: the one table of routes and roles.
+
+The endpoint decorator refuses to register a route that is not here, and a test refuses an entry that no route uses.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from shared.users.model import Role
+
+Access = frozenset[Role] | None
+
+PUBLIC: Final[Access] = None
+ADMINS: Final = frozenset({Role.ADMIN})
+SCIENTISTS: Final = ADMINS | {Role.SCIENTIST}
+EVERYONE: Final = SCIENTISTS | {Role.ANALYST}
+SCORERS: Final = EVERYONE | {Role.MACHINE}
+
+ROUTES: Final[Mapping[tuple[str, str], Access]] = MappingProxyType(
+    {
+        ("GET", "health/live"): PUBLIC,
+        ("GET", "health/ready"): PUBLIC,
+        ("POST", "predict"): SCORERS,
+        ("POST", "predict/explain"): SCORERS,
+        ("GET", "predictions/{prediction_id:guid}"): EVERYONE,
+        ("GET", "predictions"): EVERYONE,
+        ("GET", "datasets"): EVERYONE,
+        ("POST", "datasets"): SCIENTISTS,
+        ("POST", "datasets/uploads"): SCIENTISTS,
+        ("GET", "datasets/{dataset_id:guid}"): EVERYONE,
+        ("GET", "datasets/{dataset_id:guid}/schema"): EVERYONE,
+        ("GET", "datasets/{dataset_id:guid}/statistics"): EVERYONE,
+        ("POST", "features/compute"): SCIENTISTS,
+        ("GET", "features/sets"): EVERYONE,
+        ("GET", "features/sets/{feature_set_id:guid}"): EVERYONE,
+        ("GET", "features/sets/{feature_set_id:guid}/preview"): EVERYONE,
+        ("GET", "training/algorithms"): EVERYONE,
+        ("GET", "training/jobs"): EVERYONE,
+        ("POST", "training/jobs"): SCIENTISTS,
+        ("GET", "training/jobs/{job_id:guid}"): EVERYONE,
+        ("POST", "training/jobs/{job_id:guid}/cancel"): SCIENTISTS,
+        ("GET", "models"): EVERYONE,
+        ("GET", "models/production"): EVERYONE,
+        ("GET", "models/{model_id:guid}"): EVERYONE,
+        ("GET", "models/{model_id:guid}/metrics"): EVERYONE,
+        ("GET", "models/{model_id:guid}/history"): EVERYONE,
+        ("GET", "models/{model_id:guid}/baselines"): EVERYONE,
+        ("POST", "models/{model_id:guid}/baselines"): SCIENTISTS,
+        ("POST", "models/{model_id:guid}/promote"): SCIENTISTS,
+        ("POST", "models/{model_id:guid}/rollback"): SCIENTISTS,
+        ("POST", "models/{model_id:guid}/archive"): SCIENTISTS,
+        ("GET", "users"): ADMINS,
+        ("GET", "users/me"): EVERYONE,
+        ("PATCH", "users/{user_id:guid}"): ADMINS,
+    }
+)

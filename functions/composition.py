@@ -1,0 +1,133 @@
+"""The one place where services get their dependencies; built lazily, once a worker.
+
+Nothing is imported before a request needs it: a worker that only scores never loads what only training uses.
+"""
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from shared.platform.clock import utc_now
+from shared.platform.settings import Settings, get_settings
+from shared.platform.telemetry import configure_logging, start_exporting
+
+if TYPE_CHECKING:
+    from shared.datasets.service import DatasetService
+    from shared.features.service import FeatureService
+    from shared.platform.blobs import BlobStore
+    from shared.platform.database import Database
+    from shared.platform.identity import TokenVerifier
+    from shared.registry.service import RegistryService
+    from shared.scoring.service import ScoringService
+    from shared.training.service import TrainingService
+    from shared.users.service import UserService
+
+
+class Services:
+    """Everything a trigger may call."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.exporting: asyncio.Task[None] | None = None
+
+    @cached_property
+    def database(self) -> "Database":
+        """The worker's connection pool."""
+        from shared.platform.database import Database
+
+        return Database.from_settings(self.settings)
+
+    @cached_property
+    def blobs(self) -> "BlobStore":
+        """The app's blob container."""
+        from shared.platform.blobs import BlobStore
+
+        return BlobStore.from_settings(self.settings)
+
+    @cached_property
+    def tokens(self) -> "TokenVerifier":
+        """Verifies bearer tokens."""
+        from shared.platform.identity import TokenVerifier
+
+        return TokenVerifier(
+            issuer=self.settings.oidc_issuer,
+            audience=self.settings.oidc_audience,
+            jwks_url=self.settings.oidc_jwks_url,
+        )
+
+    @cached_property
+    def users(self) -> "UserService":
+        """Sign-in and roles."""
+        from shared.users.service import UserService
+
+        return UserService(self.database, utc_now, bootstrap_admins=self.settings.bootstrap_admins)
+
+    @cached_property
+    def datasets(self) -> "DatasetService":
+        """The dataset registry."""
+        from shared.datasets.service import DatasetLimits, DatasetService
+
+        limits = DatasetLimits(
+            body_bytes=self.settings.max_upload_bytes,
+            direct_bytes=self.settings.max_direct_upload_bytes,
+            rows=self.settings.max_dataset_rows,
+            columns=self.settings.max_dataset_columns,
+        )
+        return DatasetService(self.database, self.blobs, utc_now, limits)
+
+    @cached_property
+    def features(self) -> "FeatureService":
+        """Feature sets."""
+        from shared.features.service import FeatureService
+
+        return FeatureService(self.database, self.blobs, utc_now)
+
+    @cached_property
+    def training(self) -> "TrainingService":
+        """Training jobs."""
+        from shared.training.service import TrainingService
+
+        return TrainingService(self.database, self.blobs, utc_now)
+
+    @cached_property
+    def registry(self) -> "RegistryService":
+        """Models, baselines and promotions."""
+        from shared.registry.service import RegistryService
+
+        return RegistryService(self.database, utc_now)
+
+    @cached_property
+    def scoring(self) -> "ScoringService":
+        """Scores and explains transactions."""
+        from shared.scoring.service import ScoringService
+
+        return ScoringService(
+            self.database,
+            self.blobs,
+            utc_now,
+            explain_always=self.settings.explain_always,
+            queue_size=self.settings.scoring_queue_size,
+            deadline_seconds=self.settings.scoring_deadline_seconds,
+        )
+
+
+_services: Services | None = None
+_building = asyncio.Lock()
+
+
+async def get_services() -> Services:
+    """The worker's services; the first call reads the settings and opens the connection pool."""
+    global _services  # one per worker, by definition
+    if _services is not None:
+        return _services
+    async with _building:
+        if _services is None:
+            settings = get_settings()
+            configure_logging(settings.log_level)
+            services = Services(settings)
+            await services.database.open()
+            if settings.applicationinsights_connection_string is not None:
+                secret = settings.applicationinsights_connection_string.get_secret_value()
+                services.exporting = asyncio.create_task(asyncio.to_thread(start_exporting, secret))
+            _services = services
+    return _services

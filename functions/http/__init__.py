@@ -1,0 +1,1 @@
+"""HTTP functions, one module an area."""

@@ -1,0 +1,1 @@
+"""Durable orchestrations, each with its activities."""

@@ -1,0 +1,1 @@
+"""The domains of Shadow Hubble and, under ``platform``, the infrastructure they stand on."""

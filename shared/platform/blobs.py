@@ -1,0 +1,206 @@
+"""Blob storage: one container, paths relative to it."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.platform.clock import Clock, utc_now
+from shared.platform.errors import DomainError, Unavailable
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
+
+    from shared.platform.settings import Settings
+
+_BLOCK_BYTES = 4 * 1024 * 1024
+_CONCURRENCY = 4
+_RETRIES = 3
+
+
+class BlobMissing(DomainError):
+    """No blob at this path. Inside the app this means lost or not yet written data, never bad input."""
+
+    code = "blob_missing"
+
+
+class BlobStore:
+    """Reads and writes the app's container.
+
+    Every method raises :class:`Unavailable` when the storage account cannot be reached, and those that read raise
+    :class:`BlobMissing` for a path that holds nothing. Writing replaces what was there.
+    """
+
+    def __init__(
+        self,
+        *,
+        container: str,
+        connection_string: str | None = None,
+        account_url: str | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._container_name = container
+        self._connection_string = connection_string
+        self._account_url = account_url
+        self._clock = clock
+        self._service: BlobServiceClient | None = None
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "BlobStore":
+        """The store that the settings describe."""
+        secret = settings.blob_connection_string
+        return cls(
+            container=settings.blob_container,
+            connection_string=secret.get_secret_value() if secret else None,
+            account_url=settings.blob_account_url,
+        )
+
+    def _account(self) -> "BlobServiceClient":
+        if self._service is None:
+            from azure.storage.blob.aio import BlobServiceClient
+
+            options: dict[str, Any] = {
+                "retry_total": _RETRIES,
+                "connection_timeout": 5,
+                "read_timeout": 60,
+                "max_block_size": _BLOCK_BYTES,
+                "max_single_put_size": _BLOCK_BYTES,
+            }
+            if self._connection_string is not None:
+                self._service = BlobServiceClient.from_connection_string(self._connection_string, **options)
+            else:
+                from shared.platform.entra import credential
+
+                assert self._account_url is not None
+                self._service = BlobServiceClient(self._account_url, credential=credential(), **options)
+        return self._service
+
+    def _container(self) -> "ContainerClient":
+        return self._account().get_container_client(self._container_name)
+
+    def _blob(self, path: str) -> "BlobClient":
+        return self._container().get_blob_client(path)
+
+    async def close(self) -> None:
+        """Release the connections."""
+        if self._service is not None:
+            await self._service.close()
+            self._service = None
+
+    async def ensure_container(self) -> None:
+        """Create the container unless it is there."""
+        with _translated(self._container_name):
+            container = self._container()
+            if not await container.exists():
+                await container.create_container()
+
+    async def ping(self) -> None:
+        """Return when the container answers."""
+        with _translated(self._container_name):
+            await self._container().get_container_properties(timeout=3)
+
+    async def upload_bytes(self, path: str, data: bytes) -> None:
+        """Write ``data`` at ``path``."""
+        with _translated(path):
+            await self._blob(path).upload_blob(data, overwrite=True)
+
+    async def upload_stream(self, path: str, chunks: AsyncIterable[bytes]) -> None:
+        """Write what the stream yields, block by block; the blob appears when the stream has ended."""
+        with _translated(path):
+            await self._blob(path).upload_blob(chunks, overwrite=True, max_concurrency=1)
+
+    async def upload_file(self, path: str, local: Path) -> None:
+        """Write the file ``local`` at ``path``, block by block."""
+        with _translated(path), local.open("rb") as source:
+            await self._blob(path).upload_blob(
+                source, overwrite=True, length=local.stat().st_size, max_concurrency=_CONCURRENCY
+            )
+
+    async def read_bytes(self, path: str) -> bytes:
+        """The whole blob; meant for small ones."""
+        with _translated(path):
+            return await (await self._blob(path).download_blob()).readall()
+
+    async def stream(self, path: str) -> AsyncIterator[bytes]:
+        """The blob, chunk by chunk."""
+        with _translated(path):
+            async for chunk in (await self._blob(path).download_blob()).chunks():
+                yield chunk
+
+    async def download_file(self, path: str, local: Path) -> None:
+        """Copy the blob to the file ``local``; the file appears whole or not at all."""
+        partial = local.with_name(local.name + ".partial")
+        try:
+            with _translated(path), partial.open("wb") as target:
+                await (await self._blob(path).download_blob(max_concurrency=_CONCURRENCY)).readinto(target)
+            partial.replace(local)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    async def size(self, path: str) -> int:
+        """Length of the blob in bytes."""
+        with _translated(path):
+            return int((await self._blob(path).get_blob_properties()).size)
+
+    async def exists(self, path: str) -> bool:
+        """Whether a blob is at ``path``."""
+        with _translated(path):
+            return bool(await self._blob(path).exists())
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Delete every blob whose path begins with ``prefix``; returns how many there were."""
+        deleted = 0
+        with _translated(prefix):
+            container = self._container()
+            async for name in container.list_blob_names(name_starts_with=prefix):
+                await container.delete_blob(name)
+                deleted += 1
+        return deleted
+
+    async def upload_url(self, path: str, *, lifetime: timedelta) -> str:
+        """A URL that may write this one blob until ``lifetime`` has passed, and do nothing else."""
+        from azure.storage.blob import BlobSasPermissions, generate_blob_sas
+
+        now = self._clock()
+        account = self._account()
+        with _translated(path):
+            delegation_key = None
+            if self._connection_string is None:
+                delegation_key = await account.get_user_delegation_key(now - timedelta(minutes=5), now + lifetime)
+            signature = generate_blob_sas(
+                account_name=str(account.account_name),
+                container_name=self._container_name,
+                blob_name=path,
+                account_key=None if delegation_key else account.credential.account_key,
+                user_delegation_key=delegation_key,
+                permission=BlobSasPermissions(create=True, write=True),
+                expiry=now + lifetime,
+            )
+        return f"{self._blob(path).url}?{signature}"
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """The one place where a storage failure becomes the domain's word for it."""
+    from azure.core.exceptions import (
+        AzureError,
+        ClientAuthenticationError,
+        HttpResponseError,
+        ResourceNotFoundError,
+        ServiceRequestError,
+        ServiceResponseError,
+    )
+
+    try:
+        yield
+    except ResourceNotFoundError as error:
+        raise BlobMissing(f"no blob at {path}", target=path) from error
+    except (ServiceRequestError, ServiceResponseError, ClientAuthenticationError) as error:
+        raise Unavailable("blob storage is not reachable", target="blob") from error
+    except HttpResponseError as error:
+        if error.status_code is None or error.status_code >= 500 or error.status_code == 429:
+            raise Unavailable("blob storage is not answering", target="blob") from error
+        raise
+    except AzureError as error:
+        raise Unavailable("blob storage is not reachable", target="blob") from error

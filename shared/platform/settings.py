@@ -1,0 +1,90 @@
+"""Every setting of the app, read once from the environment (``local.settings.json`` or the Function App's settings)."""
+
+from functools import cache
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+CommaSeparated = Annotated[frozenset[str], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The app's configuration. Names in the environment are these names in capitals."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(
+        description="postgresql://user[:password]@host:port/database. Without a password an Entra token is used."
+    )
+    database_pool_size: int = Field(20, ge=1, le=200, description="Connections a worker may keep open.")
+    database_max_overflow: int = Field(10, ge=0, le=200, description="Connections beyond the pool in a burst.")
+    database_pool_recycle_seconds: int = Field(3600, ge=60, description="Age at which a connection is replaced.")
+    database_pool_timeout_seconds: float = Field(5.0, gt=0, description="Longest wait for a connection before a 503.")
+    database_prepared_statements: bool = Field(
+        True, description="Server-side prepared statements. Off behind a PgBouncer with max_prepared_statements 0."
+    )
+
+    blob_connection_string: SecretStr | None = Field(
+        None, description="Storage connection string. Without it the account URL and a managed identity are used."
+    )
+    blob_account_url: str | None = Field(None, description="https://ACCOUNT.blob.core.windows.net, with identity.")
+    blob_container: str = Field("shadow-hubble", min_length=3, max_length=63, description="The app's one container.")
+
+    oidc_issuer: str = Field(description="The issuer that tokens must name, exactly.")
+    oidc_audience: str = Field(description="The audience that tokens must name.")
+    oidc_jwks_url: str | None = Field(None, description="The issuer's keys. Default: from its discovery document.")
+    bootstrap_admins: CommaSeparated = Field(
+        frozenset(), description="Token subjects (oid or sub) that become admin at their first sign-in."
+    )
+    function_key_sha256s: CommaSeparated = Field(
+        frozenset(), description="SHA-256 (hex) of each machine key that may call predict by x-functions-key."
+    )
+
+    applicationinsights_connection_string: SecretStr | None = Field(None, description="Turns OpenTelemetry on.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+
+    max_json_bytes: int = Field(1_048_576, ge=1024, description="Longest JSON body.")
+    max_upload_bytes: int = Field(104_857_600, ge=1024, description="Largest dataset posted as a request body.")
+    max_direct_upload_bytes: int = Field(
+        10_737_418_240, ge=1024, description="Largest dataset uploaded straight to Blob."
+    )
+    max_dataset_rows: int = Field(50_000_000, ge=2, description="Most rows of a dataset.")
+    max_dataset_columns: int = Field(500, ge=2, description="Most columns of a dataset.")
+    explain_always: bool = Field(False, description="Store reasons for every transaction, not only flagged ones.")
+    scoring_queue_size: int = Field(2000, ge=1, description="Transactions that may wait; more are answered 503.")
+    scoring_deadline_seconds: float = Field(5.0, gt=0, description="Longest a transaction waits for its answer.")
+
+    @field_validator("bootstrap_admins", "function_key_sha256s", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return frozenset(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("blob_connection_string", "blob_account_url", "oidc_jwks_url",
+                     "applicationinsights_connection_string", mode="before")  # fmt: skip
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("function_key_sha256s")
+    @classmethod
+    def _hex_digests(cls, value: frozenset[str]) -> frozenset[str]:
+        lowered = frozenset(part.lower() for part in value)
+        if any(len(part) != 64 or set(part) - set("0123456789abcdef") for part in lowered):
+            raise ValueError("each must be 64 hexadecimal digits")
+        return lowered
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if urlsplit(self.database_url.get_secret_value()).scheme not in ("postgresql", "postgres"):
+            raise ValueError("DATABASE_URL must begin with postgresql://")
+        if not (self.blob_connection_string or self.blob_account_url):
+            raise ValueError("BLOB_CONNECTION_STRING or BLOB_ACCOUNT_URL must be set")
+        return self
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read on first use."""
+    return Settings()

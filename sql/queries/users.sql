@@ -1,0 +1,58 @@
+-- name: get_user_by_subject
+-- The user with this subject of the identity provider.
+SELECT id, azure_ad_id, email, display_name, role, is_active, created_at, last_login_at
+FROM users
+WHERE azure_ad_id = %(subject)s;
+
+-- name: get_user
+-- One user by id.
+SELECT id, azure_ad_id, email, display_name, role, is_active, created_at, last_login_at
+FROM users
+WHERE id = %(user_id)s;
+
+-- name: get_user_for_update
+-- One user by id, locked until the transaction ends.
+SELECT id, azure_ad_id, email, display_name, role, is_active, created_at, last_login_at
+FROM users
+WHERE id = %(user_id)s
+FOR UPDATE;
+
+-- name: insert_user
+-- A first sign-in; returns nothing when another request created the user meanwhile.
+INSERT INTO users (azure_ad_id, email, display_name, role, last_login_at)
+VALUES (%(subject)s, %(email)s, %(display_name)s, %(role)s, %(now)s)
+ON CONFLICT (azure_ad_id) DO NOTHING
+RETURNING id, azure_ad_id, email, display_name, role, is_active, created_at, last_login_at;
+
+-- name: touch_login
+-- Keep the time of the latest sign-in; never moves backwards.
+UPDATE users
+SET last_login_at = GREATEST(last_login_at, %(at)s)
+WHERE id = %(user_id)s;
+
+-- name: lock_active_admins
+-- The active administrators, locked so that two demotions at once cannot remove the last two.
+SELECT id
+FROM users
+WHERE role = 'admin' AND is_active
+ORDER BY id
+FOR UPDATE;
+
+-- name: update_user
+-- Change role and activity.
+UPDATE users
+SET role = %(role)s, is_active = %(is_active)s
+WHERE id = %(user_id)s
+RETURNING id, azure_ad_id, email, display_name, role, is_active, created_at, last_login_at;
+
+-- name: list_users
+-- One page of users, newest first.
+SELECT id, azure_ad_id, email, display_name, role, is_active, created_at, last_login_at
+FROM users
+ORDER BY created_at DESC, id
+LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: count_users
+-- How many users there are.
+SELECT count(*) AS total
+FROM users;
