@@ -65,7 +65,8 @@ class Services:
     @cached_property
     def datasets(self) -> "DatasetService":
         """The dataset registry."""
-        from shared.datasets.service import DatasetLimits, DatasetService
+        from shared.datasets.model import DatasetLimits
+        from shared.datasets.service import DatasetService
 
         limits = DatasetLimits(
             body_bytes=self.settings.max_upload_bytes,

@@ -187,7 +187,7 @@ async def _answer(
     entry: Endpoint, handler: Handler, request: func.HttpRequest, client: df.DurableOrchestrationClient | None
 ) -> func.HttpResponse:
     started = time.perf_counter()
-    origin = _origin(request)
+    origin = origin_of(request)
     outcome: dict[str, Any] = {}
     structlog.contextvars.bind_contextvars(request_id=origin.request_id)
     try:
@@ -221,7 +221,8 @@ async def _answer(
     return response
 
 
-def _origin(request: func.HttpRequest) -> Origin:
+def origin_of(request: func.HttpRequest) -> Origin:
+    """Where a request came from; its id is the one it brought, when that is well-formed, else a new one."""
     headers = request.headers
     given = headers.get("x-request-id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid4())
@@ -293,14 +294,14 @@ def parse_json(raw: bytes, model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise _invalid(error) from error
+        raise invalid(error) from error
 
 
 def _query(entry: Endpoint, request: func.HttpRequest) -> BaseModel | None:
     try:
         return (entry.query or _NoQuery).model_validate(dict(request.params)) if entry.query or request.params else None
     except ValidationError as error:
-        raise _invalid(error) from error
+        raise invalid(error) from error
 
 
 class _NoQuery(BaseModel):
@@ -315,7 +316,8 @@ def _contains_nul(value: object) -> bool:
     return isinstance(value, list) and any(_contains_nul(item) for item in value)
 
 
-def _invalid(error: ValidationError) -> InvalidContent:
+def invalid(error: ValidationError) -> InvalidContent:
+    """What pydantic refused, as the domain says it; the offending values are not echoed."""
     details = [
         FieldError(".".join(str(part) for part in problem["loc"]) or "body", problem["msg"])
         for problem in error.errors(include_url=False, include_context=False, include_input=False)

@@ -1,0 +1,26 @@
+"""The Functions app: registers blueprints, nothing else."""
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from functions.http import datasets, features, health, models, scoring, training, unmatched, users
+from functions.orchestrations import feature_engineering
+from functions.orchestrations import training as train
+from functions.timers import maintenance
+
+app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+for blueprint in (
+    datasets.bp,
+    features.bp,
+    health.bp,
+    models.bp,
+    scoring.bp,
+    training.bp,
+    unmatched.bp,
+    users.bp,
+    feature_engineering.bp,
+    train.bp,
+    maintenance.bp,
+):
+    app.register_functions(blueprint)

@@ -1,0 +1,114 @@
+"""Datasets: register, list, look at."""
+
+from collections.abc import AsyncIterator
+from io import BytesIO
+from typing import IO, Any
+
+import azure.durable_functions as df
+import azure.functions as func
+from pydantic import Field, ValidationError
+
+from functions.endpoint import Call, PageQuery, Reply, endpoint, invalid, parse_json
+from shared.datasets.model import Dataset, DatasetStatus, NewDataset, UploadedDataset
+from shared.platform.errors import UnsupportedMedia, invalid_field
+
+bp = df.Blueprint()
+
+_CHUNK_BYTES = 1024 * 1024
+_FILE_TYPES = frozenset(
+    {"text/csv", "application/csv", "application/vnd.apache.parquet", "application/x-parquet", "application/parquet",
+     "application/octet-stream"}
+)  # fmt: skip
+
+
+class DatasetQuery(PageQuery):
+    """Filters of the catalogue."""
+
+    name: str | None = Field(None, max_length=255)
+    status: DatasetStatus | None = None
+
+
+class NewDatasetQuery(NewDataset):
+    """Name and description of a file posted as the raw body; unused with the other two ways of posting."""
+
+    name: str = Field("", max_length=255)
+
+
+@endpoint(bp, "POST", "datasets", summary="Register a CSV or Parquet file", query=NewDatasetQuery, status=201)
+async def create_dataset(call: Call) -> Reply:
+    """By multipart form (file, name, description), as the raw body with ?name=, or from a finished direct upload."""
+    request = call.request
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        uploaded = parse_json(request.get_body(), UploadedDataset)
+        dataset = await call.services.datasets.create_from_upload(uploaded, caller=call.caller, origin=call.origin)
+    else:
+        new, source = _posted_file(request, media_type, call.query)
+        dataset = await call.services.datasets.create(new, _chunks(source), caller=call.caller, origin=call.origin)
+    return Reply(_shown(dataset), headers={"Location": f"/api/v1/datasets/{dataset.id}"})
+
+
+@endpoint(bp, "POST", "datasets/uploads", summary="Get a URL to upload a large file straight to Blob", status=201)
+async def open_upload(call: Call) -> Reply:
+    """The URL may write one blob and nothing else; register it with POST datasets {"upload_id", "name"}."""
+    upload_id, url, lifetime = await call.services.datasets.open_upload()
+    seconds = int(lifetime.total_seconds())
+    headers = {"x-ms-blob-type": "BlockBlob"}
+    return Reply({"upload_id": upload_id, "url": url, "method": "PUT", "headers": headers, "expires_in": seconds})
+
+
+@endpoint(bp, "GET", "datasets", summary="List datasets, newest first", query=DatasetQuery)
+async def list_datasets(call: Call) -> Reply:
+    """One page of the catalogue, without schema and statistics."""
+    query: DatasetQuery = call.query
+    found, total = await call.services.datasets.list_page(
+        name=query.name, status=query.status, limit=query.page_size, offset=query.offset
+    )
+    rows = [dataset.model_dump(exclude={"schema_", "statistics"}) for dataset in found]
+    return Reply(rows, pagination=query.pagination(total))
+
+
+@endpoint(bp, "GET", "datasets/{dataset_id:guid}", summary="One dataset")
+async def get_dataset(call: Call) -> Reply:
+    """With schema, without statistics."""
+    return Reply(_shown(await call.services.datasets.get(call.path_id("dataset_id"))))
+
+
+@endpoint(bp, "GET", "datasets/{dataset_id:guid}/schema", summary="Columns of a dataset")
+async def get_dataset_schema(call: Call) -> Reply:
+    """Name, type and nullability, in file order."""
+    return Reply((await call.services.datasets.get(call.path_id("dataset_id"))).schema_)
+
+
+@endpoint(bp, "GET", "datasets/{dataset_id:guid}/statistics", summary="Statistics of a dataset's columns")
+async def get_dataset_statistics(call: Call) -> Reply:
+    """Figures by column, as profiled when the file was registered."""
+    return Reply((await call.services.datasets.get(call.path_id("dataset_id"))).statistics)
+
+
+def _shown(dataset: Dataset) -> dict[str, Any]:
+    return dataset.model_dump(by_alias=True, exclude={"statistics"})
+
+
+def _posted_file(request: func.HttpRequest, media_type: str, query: NewDatasetQuery) -> tuple[NewDataset, IO[bytes]]:
+    if media_type == "multipart/form-data":
+        file = request.files.get("file")
+        if file is None:
+            raise invalid_field("file", "the form has no part of this name with a file name")
+        return _named(dict(request.form.items())), file.stream
+    if media_type in _FILE_TYPES:
+        given = query.model_dump(exclude_unset=True)
+        return _named(given), BytesIO(request.get_body())
+    raise UnsupportedMedia("post multipart/form-data, text/csv, application/vnd.apache.parquet or application/json")
+
+
+def _named(fields: dict[str, Any]) -> NewDataset:
+    try:
+        return NewDataset.model_validate(fields)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+async def _chunks(source: IO[bytes]) -> AsyncIterator[bytes]:
+    while chunk := source.read(_CHUNK_BYTES):
+        yield chunk

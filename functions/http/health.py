@@ -1,0 +1,45 @@
+"""Liveness and readiness."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import azure.durable_functions as df
+
+from functions.endpoint import Call, Reply, endpoint
+from shared.platform.errors import DomainError
+
+bp = df.Blueprint()
+
+_PROBE_SECONDS = 3.0
+
+
+@endpoint(bp, "GET", "health/live", summary="The process answers")
+async def check_liveness(call: Call) -> Reply:
+    """200 as long as requests are served at all; looks at nothing else."""
+    return Reply({"status": "alive"})
+
+
+@endpoint(bp, "GET", "health/ready", summary="What the app depends on answers")
+async def check_readiness(call: Call) -> Reply:
+    """200 when the database answers, else 503. Blob and the model are told, and do not make the app unready:
+    a loaded model goes on scoring without Blob."""
+    database, blobs, model = await asyncio.gather(
+        _probe(call.services.registry.ping()),
+        _probe(call.services.blobs.ping()),
+        _probe(call.services.scoring.readiness()),
+    )
+    ready = database["status"] == "ok"
+    checks = {"database": database, "blob": blobs, "model": model}
+    return Reply({"status": "ready" if ready else "not_ready", "checks": checks}, 200 if ready else 503)
+
+
+async def _probe(check: Awaitable[dict[str, Any] | None]) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            found = await check
+    except TimeoutError:
+        return {"status": "failed", "reason": f"no answer within {_PROBE_SECONDS:g} s"}
+    except DomainError as error:
+        return {"status": "failed", "reason": error.message}
+    return {"status": "ok", **(found or {})}

@@ -1,0 +1,1 @@
+"""The dataset registry: files in Blob, their schema and statistics in PostgreSQL."""
