@@ -1,0 +1,114 @@
+"""Models: look, set baselines, promote, roll back, archive."""
+
+from datetime import datetime
+from typing import Any
+
+import azure.durable_functions as df
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from functions.endpoint import Call, PageQuery, Reply, endpoint
+from shared.registry.lifecycle import ModelStatus
+from shared.registry.model import Model, NewBaselines, PromotionRequest, Reasoned
+
+bp = df.Blueprint()
+
+
+class ModelQuery(PageQuery):
+    """Filters of the registry."""
+
+    status: ModelStatus | None = None
+    algorithm: str | None = Field(None, max_length=100)
+
+
+class TimeQuery(BaseModel):
+    """A moment; without one, now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: AwareDatetime | None = Field(None, description="ISO 8601 with a time zone.")
+
+
+@endpoint(bp, "GET", "models", summary="List models, newest first", query=ModelQuery)
+async def list_models(call: Call) -> Reply:
+    """One page of the registry."""
+    query: ModelQuery = call.query
+    models, total = await call.services.registry.list_page(
+        status=query.status, algorithm=query.algorithm, limit=query.page_size, offset=query.offset
+    )
+    return Reply([_shown(model) for model in models], pagination=query.pagination(total))
+
+
+@endpoint(bp, "GET", "models/production", summary="The model in production, now or at a time", query=TimeQuery)
+async def get_production_model(call: Call) -> Reply:
+    """Which model decides, or decided at ``at``."""
+    at: datetime | None = call.query.at if call.query else None
+    return Reply(_shown(await call.services.registry.production(at)))
+
+
+@endpoint(bp, "GET", "models/{model_id:guid}", summary="One model")
+async def get_model(call: Call) -> Reply:
+    """With metrics, parameters and features."""
+    return Reply(_shown(await call.services.registry.get(call.path_id("model_id"))))
+
+
+@endpoint(bp, "GET", "models/{model_id:guid}/metrics", summary="Test metrics and feature importance of a model")
+async def get_model_metrics(call: Call) -> Reply:
+    """As recorded when the model was trained."""
+    model = await call.services.registry.get(call.path_id("model_id"))
+    return Reply(
+        {"metrics": model.metrics, "feature_importance": model.feature_importance, "threshold": model.threshold}
+    )
+
+
+@endpoint(bp, "GET", "models/{model_id:guid}/history", summary="Every step of a model's life")
+async def get_model_history(call: Call) -> Reply:
+    """Newest first: who moved it, when, why, and on which numbers."""
+    return Reply(await call.services.registry.history(call.path_id("model_id")))
+
+
+@endpoint(bp, "GET", "models/{model_id:guid}/baselines", summary="Baselines of a model")
+async def list_baselines(call: Call) -> Reply:
+    """What its metrics must reach before it may go to production."""
+    return Reply(await call.services.registry.baselines(call.path_id("model_id")))
+
+
+@endpoint(
+    bp, "POST", "models/{model_id:guid}/baselines", summary="Set baselines of a model", body=NewBaselines, status=201
+)
+async def set_baselines(call: Call) -> Reply:
+    """Replaces those of the same metrics, keeps the others; answers with all of them."""
+    found = await call.services.registry.set_baselines(
+        call.path_id("model_id"), call.body.baselines, caller=call.caller, origin=call.origin
+    )
+    return Reply(found)
+
+
+@endpoint(bp, "POST", "models/{model_id:guid}/promote", summary="Promote a model", body=PromotionRequest)
+async def promote_model(call: Call) -> Reply:
+    """TRAINED to STAGING, or STAGING to PRODUCTION through the gate."""
+    model, verdict = await call.services.registry.promote(
+        call.path_id("model_id"), call.body, caller=call.caller, origin=call.origin
+    )
+    return Reply({**_shown(model), "verdict": verdict.as_json()})
+
+
+@endpoint(bp, "POST", "models/{model_id:guid}/rollback", summary="Back to the previous production model", body=Reasoned)
+async def rollback_model(call: Call) -> Reply:
+    """Archives the model in production and puts its predecessor back."""
+    model = await call.services.registry.rollback(
+        call.path_id("model_id"), call.body.reason, caller=call.caller, origin=call.origin
+    )
+    return Reply(_shown(model))
+
+
+@endpoint(bp, "POST", "models/{model_id:guid}/archive", summary="Take a model out of use", body=Reasoned)
+async def archive_model(call: Call) -> Reply:
+    """Its artifacts stay, so that what it decided can still be explained."""
+    model = await call.services.registry.archive(
+        call.path_id("model_id"), call.body.reason, caller=call.caller, origin=call.origin
+    )
+    return Reply(_shown(model))
+
+
+def _shown(model: Model) -> dict[str, Any]:
+    return model.model_dump(exclude={"storage_path"})

@@ -1,0 +1,63 @@
+"""The life of a model, as a pure state machine.
+
+```mermaid
+stateDiagram-v2
+    [*] --> TRAINED
+    TRAINED --> STAGING: promote
+    STAGING --> PRODUCTION: promote (gate)
+    PRODUCTION --> ARCHIVED: replaced or archived
+    TRAINED --> ARCHIVED: archive
+    STAGING --> ARCHIVED: archive
+    ARCHIVED --> PRODUCTION: rollback
+```
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from shared.platform.errors import Conflict
+
+
+class ModelStatus(StrEnum):
+    """Where a model stands."""
+
+    TRAINED = "TRAINED"
+    STAGING = "STAGING"
+    PRODUCTION = "PRODUCTION"
+    ARCHIVED = "ARCHIVED"
+
+
+class Move(StrEnum):
+    """What is asked of a model."""
+
+    PROMOTE = "promote"
+    ARCHIVE = "archive"
+    ROLLBACK = "rollback"
+
+
+_TARGETS: Final[Mapping[tuple[ModelStatus, Move], ModelStatus]] = MappingProxyType(
+    {
+        (ModelStatus.TRAINED, Move.PROMOTE): ModelStatus.STAGING,
+        (ModelStatus.STAGING, Move.PROMOTE): ModelStatus.PRODUCTION,
+        (ModelStatus.TRAINED, Move.ARCHIVE): ModelStatus.ARCHIVED,
+        (ModelStatus.STAGING, Move.ARCHIVE): ModelStatus.ARCHIVED,
+        (ModelStatus.PRODUCTION, Move.ARCHIVE): ModelStatus.ARCHIVED,
+        (ModelStatus.ARCHIVED, Move.ROLLBACK): ModelStatus.PRODUCTION,
+    }
+)
+
+
+def check_move(current: ModelStatus, move: Move, target: ModelStatus) -> None:
+    """Return when ``move`` leads from ``current`` to ``target``.
+
+    :raises Conflict: it does not; the message lists what is possible instead.
+    """
+    if _TARGETS.get((current, move)) is target:
+        return
+    legal = [f"{other.value} to {to.value}" for (origin, other), to in _TARGETS.items() if origin is current]
+    raise Conflict(
+        f"a model that is {current.value} cannot {move.value} to {target.value}; possible: {', '.join(legal)}",
+        target="target_status",
+    )
