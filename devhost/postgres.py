@@ -38,7 +38,7 @@ SETTINGS = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "max_connections": "200",
-    "password_encryption": "scram-sha-256",  # noqa: S105 - the name of a method
+    "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",
@@ -60,7 +60,9 @@ class PostgresServer:
     (``reachable`` gives such a folder).
     """
 
-    def __init__(self, binaries: PostgresBinaries, data_dir: Path, port: int, *, database: str = "shadow_hubble") -> None:
+    def __init__(
+        self, binaries: PostgresBinaries, data_dir: Path, port: int, *, database: str = "shadow_hubble"
+    ) -> None:
         self.binaries = binaries
         self.data_dir = data_dir.resolve()
         self.port = port

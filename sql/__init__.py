@@ -1,0 +1,1 @@
+"""The database: migrations, named queries and the canonical schema. All SQL of the project lives here."""

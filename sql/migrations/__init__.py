@@ -1,0 +1,1 @@
+"""Alembic environment of the project; the revisions are in ``versions``."""
