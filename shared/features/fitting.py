@@ -1,0 +1,155 @@
+"""Reading the training part of a dataset: which rows it is, and what each column looks like there (Polars)."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shared.datasets.model import ColumnType
+from shared.features.inputs import Read, batch_input
+from shared.features.statistics import ColumnStatistics, NumericStatistics, TrainingStatistics
+from shared.platform.errors import InvalidContent
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from shared.features.config import FeatureConfig
+
+
+def column_type(dtype: "pl.DataType") -> ColumnType | None:
+    """The schema type of a Polars type, or ``None`` for types that cannot be features (lists, structs, binary)."""
+    import polars as pl
+
+    if dtype.is_integer():
+        return "integer"
+    if dtype.is_float() or isinstance(dtype, pl.Decimal):
+        return "float"
+    if dtype == pl.Boolean:
+        return "boolean"
+    if isinstance(dtype, pl.Datetime):
+        return "datetime"
+    if dtype == pl.Date:
+        return "date"
+    return "string" if dtype in (pl.String, pl.Categorical, pl.Enum) else None
+
+
+def training_part(
+    frame: "pl.LazyFrame", time_column: str | None, fraction: float
+) -> "tuple[pl.LazyFrame, datetime | None]":
+    """The earliest ``fraction`` of the rows, and the time of the last of them.
+
+    With a time column the part is every row at or before the quantile's time, so that equal times stay together; rows
+    without a time do not belong to it. Without one it is the first rows of the file.
+    """
+    import polars as pl
+
+    if time_column is None:
+        rows = frame.select(pl.len()).collect().item()
+        return frame.head(int(rows * fraction)), None
+    instant = utc_instant(time_column, frame)
+    until = frame.select(instant.quantile(fraction, interpolation="lower")).collect().item()
+    if until is None:
+        raise InvalidContent("the time column holds no time", target=time_column)
+    return frame.filter(instant <= until), _as_utc(until)
+
+
+def utc_instant(column: str, frame: "pl.LazyFrame") -> "pl.Expr":
+    """A timestamp or date column as a UTC Datetime in microseconds."""
+    import polars as pl
+
+    dtype = frame.collect_schema()[column]
+    instant = pl.col(column).cast(pl.Datetime("us", dtype.time_zone if isinstance(dtype, pl.Datetime) else None))
+    aware = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
+    return instant.dt.convert_time_zone("UTC") if aware else instant.dt.replace_time_zone("UTC")
+
+
+def _as_utc(moment: datetime | None) -> datetime | None:
+    return moment.astimezone(UTC) if moment else None
+
+
+def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> TrainingStatistics:
+    """Statistics of every column of the training part: one streaming pass, and one more a categorical column.
+
+    :raises InvalidContent: the part has no rows.
+    """
+    import polars as pl
+
+    schema = frame.collect_schema()
+    types = {name: kind for name, dtype in schema.items() if (kind := column_type(dtype)) is not None}
+    time = utc_instant(config.time_column, frame) if config.time_column else None
+    queries = [pl.len().alias("rows")]
+    if time is not None:
+        queries.append(time.max().alias("until"))
+    for name, typed in types.items():
+        present = batch_input(Read(name, "presence"), typed)
+        queries += [(~present).sum().alias(f"{name}|missing"), pl.col(name).n_unique().alias(f"{name}|distinct")]
+        if typed in ("integer", "float"):
+            queries += _numeric_queries(name, typed, config, time)
+    found: dict[str, Any] = frame.select(queries).collect(engine="streaming").row(0, named=True)
+    rows = int(found["rows"])
+    if not rows:
+        raise InvalidContent("the dataset has no rows to fit features on", target="dataset_id")
+    categorical = [name for name in config.categorical_columns or () if types.get(name) in ("string", "integer")]
+    counted = _category_counts(frame, categorical, config)
+    columns = {
+        name: ColumnStatistics(
+            name=name,
+            type=typed,
+            missing=found[f"{name}|missing"],
+            distinct=found[f"{name}|distinct"] - (1 if found[f"{name}|missing"] else 0),
+            numeric=_numeric(name, found) if typed in ("integer", "float") else None,
+            categories=counted.get(name, ()),
+        )
+        for name, typed in types.items()
+    }
+    return TrainingStatistics(rows=rows, columns=columns, until=_as_utc(found.get("until")))
+
+
+def _numeric_queries(name: str, kind: ColumnType, config: "FeatureConfig", time: "pl.Expr | None") -> "list[pl.Expr]":
+    import polars as pl
+
+    number = batch_input(Read(name, "number"), kind)
+    queries = [
+        number.mean().alias(f"{name}|mean"),
+        number.std(ddof=0).alias(f"{name}|std"),
+        number.min().alias(f"{name}|minimum"),
+        number.max().alias(f"{name}|maximum"),
+        number.quantile(0.01, "nearest").alias(f"{name}|quantile_01"),
+        number.quantile(0.5, "nearest").alias(f"{name}|median"),
+        number.quantile(0.99, "nearest").alias(f"{name}|quantile_99"),
+        number.quantile(config.high_value_quantile, "nearest").alias(f"{name}|high_value"),
+    ]
+    if time is not None:
+        clock = time.dt.epoch("us").cast(pl.Float64)
+        queries.append(pl.corr(number, clock).alias(f"{name}|time_correlation"))
+    return queries
+
+
+def _numeric(name: str, found: dict[str, Any]) -> NumericStatistics | None:
+    keys = ("mean", "std", "minimum", "maximum", "quantile_01", "median", "quantile_99", "high_value")
+    values = {key: found[f"{name}|{key}"] for key in keys}
+    if not all(value is not None and np.isfinite(value) for value in values.values()):
+        return None
+    correlation = found.get(f"{name}|time_correlation")
+    known = correlation is not None and np.isfinite(correlation)
+    return NumericStatistics(**values, time_correlation=correlation if known else None)
+
+
+def _category_counts(
+    frame: "pl.LazyFrame", columns: list[str], config: "FeatureConfig"
+) -> dict[str, tuple[tuple[str, int], ...]]:
+    import polars as pl
+
+    limit = max(config.frequency_limit, config.one_hot_limit)
+    # Ties are broken by the value, so that the same data always gives the same plan.
+    queries = [
+        frame.select(pl.col(name).cast(pl.String).alias("value"))
+        .drop_nulls()
+        .group_by("value")
+        .len("count")
+        .sort(["count", "value"], descending=[True, False])
+        .head(limit)
+        for name in columns
+    ]
+    tables = pl.collect_all(queries, engine="streaming")
+    return {name: tuple(table.iter_rows()) for name, table in zip(columns, tables, strict=True)}
