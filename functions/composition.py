@@ -105,6 +105,7 @@ class Services:
         return ScoringService(
             self.database,
             self.blobs,
+            self.registry,
             utc_now,
             explain_always=self.settings.explain_always,
             queue_size=self.settings.scoring_queue_size,

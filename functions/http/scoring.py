@@ -1,0 +1,112 @@
+"""Scoring, and looking at what was scored."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import azure.durable_functions as df
+from pydantic import BaseModel, ConfigDict, Field
+
+from functions.endpoint import Call, Reply, endpoint
+from shared.platform.errors import invalid_field
+from shared.scoring.model import Prediction, ScoreRequest
+from shared.scoring.service import Answer
+
+bp = df.Blueprint()
+
+_NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
+
+
+class PredictionQuery(BaseModel):
+    """Which predictions; without filters, those of the model in production."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    transaction_id: str | None = Field(None, min_length=1, max_length=255)
+    model_id: UUID | None = None
+    is_fraud: bool | None = None
+    page_size: int = Field(20, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=200)
+
+
+@endpoint(bp, "POST", "predict", summary="Score a transaction", body=ScoreRequest)
+async def score_transaction(call: Call) -> Reply:
+    """Score, decision and, when flagged, the exact reasons; the row is committed before the answer."""
+    request: ScoreRequest = call.body
+    answer = await call.services.scoring.score(request.transaction, model_id=request.model_id, explain=False)
+    return Reply(_shown(answer))
+
+
+@endpoint(bp, "POST", "predict/explain", summary="Score a transaction and explain it", body=ScoreRequest)
+async def explain_transaction(call: Call) -> Reply:
+    """As predict, always with reasons, the base value and all contributions."""
+    request: ScoreRequest = call.body
+    answer = await call.services.scoring.score(request.transaction, model_id=request.model_id, explain=True)
+    assert answer.found is not None
+    extra = {"base_value": answer.found.base_value, "contributions": answer.found.contributions}
+    return Reply({**_shown(answer), **extra})
+
+
+@endpoint(bp, "GET", "predictions/{prediction_id:guid}", summary="A stored prediction with its reasons")
+async def get_prediction(call: Call) -> Reply:
+    """Reasons are computed from the stored vector and the stored model where they were not stored."""
+    prediction, found, reasons = await call.services.scoring.get(call.path_id("prediction_id"))
+    extra = {"reasons": reasons, "base_value": found.base_value, "contributions": found.contributions}
+    return Reply({**_stored(prediction), "input_features": prediction.input_features, **extra})
+
+
+@endpoint(bp, "GET", "predictions", summary="Stored predictions, newest first", query=PredictionQuery)
+async def list_predictions(call: Call) -> Reply:
+    """One page by cursor: of a transaction, of a model, or of the model in production."""
+    query: PredictionQuery = call.query or PredictionQuery()
+    before = _NEWEST if query.cursor is None else _read_cursor(query.cursor)
+    scoring = call.services.scoring
+    if query.transaction_id is not None:
+        found = await scoring.list_of_transaction(query.transaction_id, before=before, limit=query.page_size)
+    else:
+        found = await scoring.list_of_model(
+            query.model_id, is_fraud=query.is_fraud, before=before, limit=query.page_size
+        )
+    next_cursor = _cursor(found[-1]) if len(found) == query.page_size else None
+    pagination = {"page_size": query.page_size, "next_cursor": next_cursor}
+    return Reply([_stored(prediction) for prediction in found], pagination=pagination)
+
+
+def _shown(answer: Answer) -> dict[str, Any]:
+    prediction = answer.prediction
+    return {
+        "prediction_id": prediction.id,
+        "transaction_id": prediction.transaction_id,
+        "fraud_score": prediction.score,
+        "is_fraud": prediction.is_fraud,
+        "confidence": prediction.confidence,
+        "threshold": answer.model.threshold,
+        "reasons": answer.reasons,
+        "model_id": answer.model.id,
+        "model_version": answer.model.version,
+        "latency_ms": prediction.latency_ms,
+        "created_at": prediction.created_at,
+    }
+
+
+def _stored(prediction: Prediction) -> dict[str, Any]:
+    row = prediction.model_dump(exclude={"id", "input_features", "explanation"})
+    return {"prediction_id": prediction.id, **row}
+
+
+def _cursor(prediction: Prediction) -> str:
+    position = f"{prediction.created_at.isoformat()}|{prediction.id}"
+    return base64.urlsafe_b64encode(position.encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        at, _, identifier = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        position = datetime.fromisoformat(at), UUID(identifier)
+        if position[0].tzinfo is None:
+            raise ValueError("a cursor's time has a time zone")
+    except (ValueError, binascii.Error) as error:
+        raise invalid_field("cursor", "is not one that this list gave out") from error
+    return position

@@ -1,0 +1,1 @@
+"""Scoring: a transaction in, a score with its reasons out, stored before it is answered."""

@@ -1,0 +1,94 @@
+"""Rows of ``predictions``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from shared.platform.database import Connection, Row
+from shared.platform.queries import queries
+from shared.scoring.model import Prediction
+
+_SQL = queries("scoring")
+
+
+@dataclass(frozen=True, slots=True)
+class NewPrediction:
+    """One row to store; ``inputs`` and ``explanation`` are JSON text."""
+
+    id: UUID
+    transaction_id: str | None
+    inputs: str
+    score: float
+    is_fraud: bool
+    confidence: float
+    explanation: str | None
+    latency_ms: int
+    created_at: datetime
+
+
+async def store(
+    conn: Connection, model_id: UUID, rows: Sequence[NewPrediction], expected_production_id: UUID | None
+) -> tuple[UUID | None, int]:
+    """Store ``rows`` in one statement.
+
+    :param expected_production_id: store only while this model is in production; None stores in any case.
+    :returns: the model in production, and how many rows were stored (all or none).
+    :raises psycopg.errors.CheckViolation: there is no partition for a row's month.
+    """
+    parameters = {
+        "model_id": model_id,
+        "expected_production_id": expected_production_id,
+        "ids": [row.id for row in rows],
+        "transaction_ids": [row.transaction_id for row in rows],
+        "inputs": [row.inputs for row in rows],
+        "scores": [row.score for row in rows],
+        "decisions": [row.is_fraud for row in rows],
+        "confidences": [row.confidence for row in rows],
+        "explanations": [row.explanation for row in rows],
+        "latencies": [row.latency_ms for row in rows],
+        "times": [row.created_at for row in rows],
+    }
+    found = await (await conn.execute(_SQL["store_predictions"], parameters)).fetchone()
+    assert found is not None
+    return found["production_id"], found["stored"]
+
+
+async def ensure_partitions(conn: Connection, first_month: datetime, months: int) -> None:
+    """Make the partitions of ``months`` months from that of ``first_month`` on, where they are missing."""
+    await conn.execute(_SQL["ensure_partitions"], {"first_month": first_month, "months": months})
+
+
+async def get(conn: Connection, prediction_id: UUID, created_at: datetime) -> Prediction | None:
+    """One prediction."""
+    parameters = {"prediction_id": prediction_id, "created_at": created_at}
+    row = await (await conn.execute(_SQL["get_prediction"], parameters)).fetchone()
+    return None if row is None else Prediction.model_validate(row)
+
+
+async def list_of_transaction(
+    conn: Connection, transaction_id: str, *, before: tuple[datetime, UUID], limit: int
+) -> list[Prediction]:
+    """Predictions of one transaction, newest first, from the position ``before`` on."""
+    parameters = {"transaction_id": transaction_id, "before": before[0], "before_id": before[1], "limit": limit}
+    return await _list(conn, "list_predictions_of_transaction", parameters)
+
+
+async def list_of_model(
+    conn: Connection, model_id: UUID, *, is_fraud: bool | None, before: tuple[datetime, UUID], limit: int
+) -> list[Prediction]:
+    """Predictions of one model, newest first, from the position ``before`` on."""
+    parameters = {
+        "model_id": model_id,
+        "is_fraud": is_fraud,
+        "before": before[0],
+        "before_id": before[1],
+        "limit": limit,
+    }
+    return await _list(conn, "list_predictions_of_model", parameters)
+
+
+async def _list(conn: Connection, statement: str, parameters: dict[str, Any]) -> list[Prediction]:
+    rows: list[Row] = await (await conn.execute(_SQL[statement], parameters)).fetchall()
+    return [Prediction.model_validate(row) for row in rows]

@@ -1,0 +1,57 @@
+-- name: store_predictions
+-- Store a batch and learn, in the same round trip, which model is in production. When the batch was scored by the
+-- production model (expected_production_id) and another has taken its place since, nothing is stored.
+WITH production AS (
+    SELECT id
+    FROM ml_models
+    WHERE status = 'PRODUCTION'
+),
+stored AS (
+    INSERT INTO predictions (
+        id, model_id, transaction_id, input_features, fraud_score, is_fraud,
+        confidence, explanation, latency_ms, created_at
+    )
+    SELECT
+        row.id, %(model_id)s, row.transaction_id, row.input_features::jsonb, row.fraud_score, row.is_fraud,
+        row.confidence, row.explanation::jsonb, row.latency_ms, row.created_at
+    FROM unnest(
+        %(ids)s::uuid[], %(transaction_ids)s::text[], %(inputs)s::text[], %(scores)s::float8[], %(decisions)s::bool[],
+        %(confidences)s::float8[], %(explanations)s::text[], %(latencies)s::int[], %(times)s::timestamptz[]
+    ) AS row (
+        id, transaction_id, input_features, fraud_score, is_fraud, confidence, explanation, latency_ms, created_at
+    )
+    WHERE %(expected_production_id)s::uuid IS NULL
+       OR EXISTS (SELECT FROM production WHERE id = %(expected_production_id)s::uuid)
+    RETURNING 1
+)
+SELECT (SELECT id FROM production) AS production_id, (SELECT count(*) FROM stored) AS stored;
+
+-- name: ensure_partitions
+-- Make the missing partitions of some months.
+SELECT ensure_predictions_partitions((%(first_month)s::timestamptz AT TIME ZONE 'UTC')::date, %(months)s::int);
+
+-- name: get_prediction
+-- One prediction; its id tells its time, so one partition is read.
+SELECT *
+FROM predictions
+WHERE id = %(prediction_id)s AND created_at = %(created_at)s;
+
+-- name: list_predictions_of_transaction
+-- Every prediction of one transaction, newest first, from a position on.
+SELECT *
+FROM predictions
+WHERE transaction_id = %(transaction_id)s
+  AND (created_at, id) < (%(before)s, %(before_id)s)
+ORDER BY created_at DESC, id DESC
+LIMIT %(limit)s;
+
+-- name: list_predictions_of_model
+-- The predictions of one model, newest first, from a position on.
+SELECT *
+FROM predictions
+WHERE model_id = %(model_id)s
+  AND (%(is_fraud)s::bool IS NULL OR is_fraud = %(is_fraud)s)
+  AND created_at <= %(before)s
+  AND (created_at, id) < (%(before)s, %(before_id)s)
+ORDER BY created_at DESC, id DESC
+LIMIT %(limit)s;
