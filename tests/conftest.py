@@ -1,3 +1,3 @@
 """Fixtures every test may use: a real PostgreSQL and a real blob emulator."""
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.azurite"]
+pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.azurite", "tests.fixtures.platform"]

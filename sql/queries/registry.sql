@@ -53,10 +53,10 @@ FOR UPDATE;
 -- name: set_model_status
 -- Move a model; the partial unique index refuses a second PRODUCTION.
 UPDATE ml_models
-SET status = %(status)s,
-    promoted_at = CASE WHEN %(status)s IN ('STAGING', 'PRODUCTION') THEN %(at)s ELSE promoted_at END,
-    archived_at = CASE WHEN %(status)s = 'ARCHIVED' THEN %(at)s ELSE NULL END,
-    archived_reason = CASE WHEN %(status)s = 'ARCHIVED' THEN %(reason)s ELSE NULL END,
+SET status = %(status)s::text,
+    promoted_at = CASE WHEN %(status)s::text IN ('STAGING', 'PRODUCTION') THEN %(at)s ELSE promoted_at END,
+    archived_at = CASE WHEN %(status)s::text = 'ARCHIVED' THEN %(at)s::timestamptz END,
+    archived_reason = CASE WHEN %(status)s::text = 'ARCHIVED' THEN %(reason)s::text END,
     updated_at = %(at)s
 WHERE id = %(model_id)s
 RETURNING *;

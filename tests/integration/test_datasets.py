@@ -1,0 +1,106 @@
+"""Registering datasets on a real database and a real blob store."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import polars as pl
+import pytest
+
+from shared.audit.model import Origin
+from shared.datasets.model import DatasetLimits, NewDataset, UploadedDataset
+from shared.datasets.service import DatasetService
+from shared.platform.blobs import BlobStore
+from shared.platform.clock import utc_now
+from shared.platform.database import Database
+from shared.platform.errors import InvalidContent, NotFound, TooLarge
+from shared.users.model import Caller
+
+CSV = b"transaction_id,amount,is_fraud\na,1.5,0\nb,2.5,1\n"
+LIMITS = DatasetLimits(body_bytes=1000, direct_bytes=2000, rows=100, columns=10)
+
+
+@pytest.fixture
+def datasets(database: Database, blobs: BlobStore) -> DatasetService:
+    return DatasetService(database, blobs, utc_now, LIMITS)
+
+
+async def _chunks(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), 7):
+        yield content[start : start + 7]
+
+
+async def test_a_csv_file_is_registered_as_parquet(
+    datasets: DatasetService, blobs: BlobStore, tmp_path: Path, origin: Origin, system: Caller
+) -> None:
+    """Row and blobs agree; the original is kept beside the Parquet."""
+    dataset = await datasets.create(NewDataset(name="first"), _chunks(CSV), caller=system, origin=origin)
+    assert (dataset.version, dataset.row_count, dataset.column_count) == ("1.0", 2, 3)
+    await blobs.download_file(dataset.storage_path, tmp_path / "data.parquet")
+    assert pl.read_parquet(tmp_path / "data.parquet")["amount"].to_list() == [1.5, 2.5]
+    assert await blobs.read_bytes(f"datasets/{dataset.id}/source.csv") == CSV
+    assert await datasets.get(dataset.id) == dataset
+
+
+async def test_a_refused_file_leaves_nothing(
+    datasets: DatasetService, blobs: BlobStore, origin: Origin, system: Caller
+) -> None:
+    """No row, no blob."""
+    with pytest.raises(InvalidContent):
+        await datasets.create(NewDataset(name="bad"), _chunks(b"a,b\n"), caller=system, origin=origin)
+    assert await datasets.list_page(name=None, status=None, limit=10, offset=0) == ([], 0)
+    assert await blobs.delete_prefix("datasets/") == 0
+
+
+async def test_a_file_beyond_the_limit_is_refused_while_it_streams(
+    datasets: DatasetService, origin: Origin, system: Caller
+) -> None:
+    """The stream is not read to its end."""
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 100
+            yield b"x" * 100
+
+    with pytest.raises(TooLarge):
+        await datasets.create(NewDataset(name="big"), endless(), caller=system, origin=origin)
+    assert read <= LIMITS.body_bytes + 100
+
+
+async def test_a_large_file_goes_straight_to_blob(
+    datasets: DatasetService, origin: Origin, system: Caller, blobs: BlobStore
+) -> None:
+    """The URL takes the file, registering it works once, and the waiting blob is gone."""
+    upload_id, url, _ = await datasets.open_upload()
+    async with httpx.AsyncClient() as client:
+        answer = await client.put(url, content=CSV, headers={"x-ms-blob-type": "BlockBlob"})
+        assert answer.status_code == 201
+        assert (await client.get(url)).status_code == 403
+    new = UploadedDataset(name="direct", upload_id=upload_id)
+    assert (await datasets.create_from_upload(new, caller=system, origin=origin)).row_count == 2
+    with pytest.raises(InvalidContent):
+        await datasets.create_from_upload(new, caller=system, origin=origin)
+    assert await blobs.delete_prefix("uploads/") == 0
+
+
+async def test_the_catalogue_is_filtered_by_name(datasets: DatasetService, origin: Origin, system: Caller) -> None:
+    """Percent and underscore in the filter are just characters."""
+    for name in ("orders_2025", "orders2025", "100% genuine"):
+        await datasets.create(NewDataset(name=name), _chunks(CSV), caller=system, origin=origin)
+    for text, expected in (
+        ("orders_", ["orders_2025"]),
+        ("%", ["100% genuine"]),
+        ("ORDERS", ["orders2025", "orders_2025"]),
+    ):
+        found, total = await datasets.list_page(name=text, status=None, limit=10, offset=0)
+        assert [dataset.name for dataset in found] == expected
+        assert total == len(expected)
+
+
+async def test_an_unknown_dataset_is_not_found(datasets: DatasetService) -> None:
+    """Rather than empty."""
+    with pytest.raises(NotFound):
+        await datasets.get(uuid4())
