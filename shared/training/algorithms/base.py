@@ -1,0 +1,107 @@
+"""What every training algorithm offers. A run is a sequence of rounds that can stop after any of them and go on
+elsewhere.
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.training.progress import RoundFigures, TrainingProgress
+from shared.training.training_set import TrainingSet
+
+Features = npt.NDArray[np.float32]
+HyperparametersT_contra = TypeVar("HyperparametersT_contra", bound="Hyperparameters", contravariant=True)
+
+
+class Hyperparameters(BaseModel):
+    """Base of each algorithm's settings; the JSON schema of the subclass is what ``GET training/algorithms`` shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    seed: int = Field(42, ge=0, le=2**31 - 1, description="Equal seeds on equal data give equal models")
+
+
+class FittedModel(Protocol):
+    """A model that scores."""
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that the model kept."""
+        ...
+
+    def predict(self, features: Features) -> npt.NDArray[np.float32]:
+        """Probabilities of fraud, shape (n,), for ``features`` of shape (n, f), NaN where missing."""
+        ...
+
+    def contributions(self, features: Features) -> Features:
+        """SHAP values, shape (n, f + 1), in log-odds; the last column is the base value."""
+        ...
+
+
+class Trainer(Protocol):
+    """A run in progress, in memory."""
+
+    @property
+    def rounds(self) -> int:
+        """Rounds done so far."""
+        ...
+
+    def advance(self) -> RoundFigures:
+        """Do one more round and say how the model stands after it."""
+        ...
+
+    def checkpoint(self) -> bytes:
+        """Everything that :meth:`Algorithm.start` needs to go on from here, bit for bit."""
+        ...
+
+    def finish(self, progress: TrainingProgress) -> bytes:
+        """The model file, of the best round."""
+        ...
+
+
+class Algorithm(Protocol):
+    """One way of making a model.
+
+    Preparing the data is apart from starting a run because it is costly and can be shared: runs on one training set
+    whose ``matrix_key`` is equal use one prepared matrix.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    description: ClassVar[str]
+    needs_labels: ClassVar[bool]
+    model_file: ClassVar[str]
+    hyperparameters: ClassVar[type[Hyperparameters]]
+
+    def total_rounds(self, hyperparameters: Any) -> int:
+        """The most rounds a run takes."""
+        ...
+
+    def patience(self, hyperparameters: Any) -> int | None:
+        """Rounds without improvement after which a run ends; None to do all rounds."""
+        ...
+
+    def matrix_key(self, hyperparameters: Any, threads: int) -> Hashable:
+        """What the prepared matrix depends on besides the training set."""
+        ...
+
+    def prepare(self, data: TrainingSet, hyperparameters: Any, threads: int) -> Any:
+        """The training set in the form that this algorithm learns from."""
+        ...
+
+    def start(
+        self, data: TrainingSet, prepared: Any, hyperparameters: Any, threads: int, checkpoint: bytes | None
+    ) -> Trainer:
+        """A new run, or one that goes on after ``checkpoint``."""
+        ...
+
+    def load(self, model: bytes) -> FittedModel:
+        """Read a model file; executes nothing that it contains."""
+        ...
+
+    def figures(self, model: FittedModel) -> Mapping[str, Any]:
+        """What is worth keeping about the model besides its metrics."""
+        ...
