@@ -40,8 +40,8 @@ def engine_for(database_url: str) -> Engine:
     return create_engine(url, poolclass=NullPool, connect_args={"application_name": "shadow-hubble-migrate"})
 
 
-def migrate(database_url: str, revision: str = "head") -> list[str]:
-    """Upgrade to ``revision`` and, at head, make the partitions of last month to three months ahead.
+def migrate(database_url: str, revision: str = "head", *, partitions: bool = True) -> list[str]:
+    """Upgrade to ``revision`` and, at head, make the partitions of last month to three months ahead (or not).
 
     Returns the names of the partitions created. Plain blocking code without an event loop of its own: call it from a
     thread where a loop runs. Safe to call from several processes at once; they take turns. Raises MigrationLocked,
@@ -51,7 +51,7 @@ def migrate(database_url: str, revision: str = "head") -> list[str]:
     with _one_at_a_time, engine.connect() as connection:
         _take_turn(connection)
         command.upgrade(configuration(connection), revision)
-        if revision != "head":
+        if revision != "head" or not partitions:
             return []
         return ensure_partitions(connection, datetime.now(UTC).date())
 

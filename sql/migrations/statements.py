@@ -24,5 +24,8 @@ def execute(script: str) -> None:
     Straight on the driver's cursor: ``op.execute`` would read ``:name`` and ``%`` as parameters, and the extended
     protocol takes a single statement only.
     """
-    with op.get_bind().connection.cursor() as cursor:
+    cursor = op.get_bind().connection.cursor()
+    try:
         cursor.execute(script)
+    finally:
+        cursor.close()

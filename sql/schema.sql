@@ -1,0 +1,401 @@
+-- The database schema at the newest revision, made by `make schema` (python -m sql.schema --write). Not to be edited:
+-- change the schema by a migration. Partitions after the first two are made by ensure_predictions_partitions().
+
+SET timezone = 'UTC';
+
+CREATE TABLE users (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    azure_ad_id character varying(255) NOT NULL,
+    email character varying(255) NOT NULL,
+    display_name character varying(255),
+    role character varying(50) DEFAULT 'analyst',
+    is_active boolean DEFAULT true,
+    created_at timestamp with time zone DEFAULT now(),
+    last_login_at timestamp with time zone,
+    CONSTRAINT users_pkey PRIMARY KEY (id),
+    CONSTRAINT users_azure_ad_id_key UNIQUE (azure_ad_id),
+    CONSTRAINT users_email_key UNIQUE (email),
+    CONSTRAINT users_role_check CHECK (role IS NOT NULL AND (role IN ('admin', 'scientist', 'analyst')))
+);
+
+CREATE INDEX idx_users_azure_id ON users (azure_ad_id);
+
+CREATE TABLE datasets (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    name character varying(255) NOT NULL,
+    description text,
+    version character varying(50) NOT NULL DEFAULT '1.0',
+    storage_path character varying(500) NOT NULL,
+    file_format character varying(50) DEFAULT 'parquet',
+    file_size_bytes bigint,
+    row_count integer,
+    column_count integer,
+    schema jsonb,
+    statistics jsonb,
+    status character varying(50) DEFAULT 'ACTIVE',
+    parent_id uuid,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT datasets_pkey PRIMARY KEY (id),
+    CONSTRAINT datasets_status_check CHECK (status IS NOT NULL AND (status IN ('ACTIVE', 'ARCHIVED', 'PROCESSING'))),
+    CONSTRAINT datasets_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
+    CONSTRAINT datasets_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES datasets(id)
+);
+
+CREATE INDEX idx_datasets_name ON datasets (name);
+CREATE INDEX idx_datasets_status ON datasets (status);
+CREATE INDEX idx_datasets_created ON datasets (created_at DESC);
+
+CREATE TABLE feature_sets (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    dataset_id uuid NOT NULL,
+    name character varying(255) NOT NULL,
+    description text,
+    config jsonb NOT NULL,
+    all_features jsonb,
+    selected_features jsonb,
+    selection_report jsonb,
+    storage_path character varying(500),
+    input_rows integer,
+    feature_count integer,
+    selected_feature_count integer,
+    status character varying(50) DEFAULT 'PENDING',
+    error_message text,
+    processing_time_seconds integer,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now(),
+    completed_at timestamp with time zone,
+    orchestration_id text,
+    progress jsonb,
+    content_hash text,
+    CONSTRAINT feature_sets_pkey PRIMARY KEY (id),
+    CONSTRAINT feature_sets_status_check CHECK (status IS NOT NULL AND (status IN ('PENDING', 'PROCESSING', 'COMPLETED', 'FAILED'))),
+    CONSTRAINT feature_sets_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
+    CONSTRAINT feature_sets_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
+);
+
+CREATE INDEX idx_feature_sets_dataset ON feature_sets (dataset_id);
+CREATE INDEX idx_feature_sets_status ON feature_sets (status);
+CREATE INDEX idx_feature_sets_selected_features ON feature_sets USING gin (selected_features);
+
+COMMENT ON COLUMN feature_sets.orchestration_id IS 'Instance id of the durable orchestration that computes this feature set';
+COMMENT ON COLUMN feature_sets.progress IS 'Progress by stage';
+COMMENT ON COLUMN feature_sets.content_hash IS 'Hash of the feature plan; equal hashes give equal features';
+
+CREATE TABLE ml_models (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    name character varying(255) NOT NULL,
+    version character varying(50) NOT NULL,
+    description text,
+    algorithm character varying(100) NOT NULL,
+    hyperparameters jsonb NOT NULL,
+    feature_set_id uuid,
+    training_job_id uuid,
+    storage_path character varying(500) NOT NULL,
+    model_size_bytes bigint,
+    metrics jsonb NOT NULL,
+    feature_names jsonb,
+    feature_importance jsonb,
+    status character varying(50) DEFAULT 'TRAINED',
+    promoted_at timestamp with time zone,
+    archived_at timestamp with time zone,
+    archived_reason text,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    threshold double precision,
+    artifact_sha256 text,
+    CONSTRAINT ml_models_pkey PRIMARY KEY (id),
+    CONSTRAINT ml_models_artifact_sha256_check CHECK (artifact_sha256 ~ '^[0-9a-f]{64}$'),
+    CONSTRAINT ml_models_name_version_key UNIQUE (name, version),
+    CONSTRAINT ml_models_status_check CHECK (status IS NOT NULL AND (status IN ('TRAINED', 'STAGING', 'PRODUCTION', 'ARCHIVED'))),
+    CONSTRAINT ml_models_threshold_check CHECK (threshold >= 0::double precision AND threshold <= 1::double precision),
+    CONSTRAINT ml_models_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
+    CONSTRAINT ml_models_feature_set_id_fkey FOREIGN KEY (feature_set_id) REFERENCES feature_sets(id)
+);
+
+CREATE INDEX idx_models_status ON ml_models (status);
+CREATE INDEX idx_models_algorithm ON ml_models (algorithm);
+CREATE INDEX idx_models_created ON ml_models (created_at DESC);
+CREATE UNIQUE INDEX idx_models_production ON ml_models (status) WHERE status = 'PRODUCTION';
+CREATE INDEX idx_models_production_fast ON ml_models (id) WHERE status = 'PRODUCTION';
+
+COMMENT ON COLUMN ml_models.threshold IS 'Scores at or above it are decided as fraud';
+COMMENT ON COLUMN ml_models.artifact_sha256 IS 'SHA-256 of metadata.json, which holds the SHA-256 of every other file of the artifact';
+
+CREATE TABLE baselines (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    model_id uuid NOT NULL,
+    metric_name character varying(100) NOT NULL,
+    threshold double precision NOT NULL,
+    operator character varying(10) NOT NULL,
+    is_active boolean DEFAULT true,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT baselines_pkey PRIMARY KEY (id),
+    CONSTRAINT baselines_model_id_metric_name_key UNIQUE (model_id, metric_name),
+    CONSTRAINT baselines_operator_check CHECK (operator IN ('gte', 'lte', 'eq', 'gt', 'lt')),
+    CONSTRAINT baselines_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
+    CONSTRAINT baselines_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
+);
+
+CREATE INDEX idx_baselines_model ON baselines (model_id);
+
+CREATE TABLE training_jobs (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    name character varying(255) NOT NULL,
+    feature_set_id uuid NOT NULL,
+    algorithm character varying(100) NOT NULL,
+    hyperparameters jsonb NOT NULL,
+    train_test_split double precision DEFAULT 0.8,
+    status character varying(50) DEFAULT 'QUEUED',
+    progress double precision DEFAULT 0,
+    current_epoch integer,
+    total_epochs integer,
+    metrics jsonb,
+    final_metrics jsonb,
+    model_id uuid,
+    error_message text,
+    error_traceback text,
+    queued_at timestamp with time zone DEFAULT now(),
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    celery_task_id character varying(255),
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now(),
+    orchestration_id text,
+    threshold_policy jsonb,
+    CONSTRAINT training_jobs_pkey PRIMARY KEY (id),
+    CONSTRAINT training_jobs_status_check CHECK (status IS NOT NULL AND (status IN ('QUEUED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'))),
+    CONSTRAINT training_jobs_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
+    CONSTRAINT training_jobs_feature_set_id_fkey FOREIGN KEY (feature_set_id) REFERENCES feature_sets(id),
+    CONSTRAINT training_jobs_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id)
+);
+
+CREATE INDEX idx_training_jobs_status ON training_jobs (status);
+CREATE INDEX idx_training_jobs_created ON training_jobs (created_at DESC);
+
+COMMENT ON COLUMN training_jobs.celery_task_id IS 'Deprecated: always NULL; see orchestration_id';
+COMMENT ON COLUMN training_jobs.orchestration_id IS 'Instance id of the durable orchestration that trains this job';
+COMMENT ON COLUMN training_jobs.threshold_policy IS 'How the decision threshold is chosen; NULL is the default policy';
+
+CREATE TABLE predictions (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    model_id uuid NOT NULL,
+    transaction_id character varying(255),
+    input_features jsonb NOT NULL,
+    fraud_score double precision NOT NULL,
+    is_fraud boolean NOT NULL,
+    confidence double precision,
+    explanation jsonb,
+    actual_label boolean,
+    labeled_at timestamp with time zone,
+    latency_ms integer,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT predictions_pkey PRIMARY KEY (id, created_at)
+) PARTITION BY RANGE (created_at);
+
+CREATE TABLE predictions_2026_01 PARTITION OF predictions
+    FOR VALUES FROM ('2026-01-01 00:00:00+00') TO ('2026-02-01 00:00:00+00');
+
+CREATE TABLE predictions_2026_02 PARTITION OF predictions
+    FOR VALUES FROM ('2026-02-01 00:00:00+00') TO ('2026-03-01 00:00:00+00');
+
+CREATE INDEX idx_predictions_model ON predictions (model_id, created_at DESC);
+CREATE INDEX idx_predictions_transaction ON predictions (transaction_id);
+CREATE INDEX idx_predictions_unlabeled ON predictions (created_at) WHERE actual_label IS NULL;
+CREATE INDEX idx_predictions_timeseries ON predictions (model_id, created_at DESC);
+
+CREATE TABLE drift_metrics (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    model_id uuid NOT NULL,
+    drift_type character varying(50) NOT NULL,
+    feature_name character varying(100),
+    metric_name character varying(100) NOT NULL,
+    metric_value double precision NOT NULL,
+    status character varying(50) NOT NULL,
+    threshold_used double precision,
+    window_start timestamp with time zone,
+    window_end timestamp with time zone,
+    reference_window_start timestamp with time zone,
+    reference_window_end timestamp with time zone,
+    reference_count integer,
+    current_count integer,
+    computed_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT drift_metrics_pkey PRIMARY KEY (id),
+    CONSTRAINT drift_metrics_status_check CHECK (status IS NOT NULL AND (status IN ('OK', 'WARNING', 'CRITICAL'))),
+    CONSTRAINT drift_metrics_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
+);
+
+CREATE INDEX idx_drift_model_date ON drift_metrics (model_id, computed_at DESC);
+CREATE INDEX idx_drift_type ON drift_metrics (drift_type, computed_at DESC);
+CREATE INDEX idx_drift_status ON drift_metrics (status) WHERE status <> 'OK';
+
+CREATE TABLE bias_metrics (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    model_id uuid NOT NULL,
+    protected_attribute character varying(100) NOT NULL,
+    metric_name character varying(100) NOT NULL,
+    overall_value double precision NOT NULL,
+    group_values jsonb NOT NULL,
+    status character varying(50) NOT NULL,
+    threshold_used double precision,
+    sample_size integer,
+    group_sizes jsonb,
+    computed_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT bias_metrics_pkey PRIMARY KEY (id),
+    CONSTRAINT bias_metrics_status_check CHECK (status IS NOT NULL AND (status IN ('OK', 'WARNING', 'CRITICAL'))),
+    CONSTRAINT bias_metrics_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
+);
+
+CREATE INDEX idx_bias_model ON bias_metrics (model_id, computed_at DESC);
+CREATE INDEX idx_bias_attribute ON bias_metrics (protected_attribute);
+CREATE INDEX idx_bias_status ON bias_metrics (status) WHERE status <> 'OK';
+
+CREATE TABLE protected_attributes (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    attribute_name character varying(100) NOT NULL,
+    column_name character varying(100) NOT NULL,
+    description text,
+    groups jsonb NOT NULL,
+    thresholds jsonb NOT NULL,
+    is_active boolean DEFAULT true,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT protected_attributes_pkey PRIMARY KEY (id),
+    CONSTRAINT protected_attributes_attribute_name_key UNIQUE (attribute_name),
+    CONSTRAINT protected_attributes_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id)
+);
+
+CREATE TABLE alerts (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    model_id uuid,
+    source_type character varying(50) NOT NULL,
+    source_id uuid,
+    alert_type character varying(50) NOT NULL,
+    severity character varying(20) NOT NULL,
+    title character varying(255) NOT NULL,
+    description text,
+    details jsonb,
+    status character varying(50) DEFAULT 'ACTIVE',
+    acknowledged_by uuid,
+    acknowledged_at timestamp with time zone,
+    resolved_by uuid,
+    resolved_at timestamp with time zone,
+    resolution_notes text,
+    triggered_retraining boolean DEFAULT false,
+    retraining_job_id uuid,
+    created_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT alerts_pkey PRIMARY KEY (id),
+    CONSTRAINT alerts_severity_check CHECK (severity IN ('INFO', 'WARNING', 'CRITICAL')),
+    CONSTRAINT alerts_status_check CHECK (status IS NOT NULL AND (status IN ('ACTIVE', 'ACKNOWLEDGED', 'RESOLVED', 'DISMISSED'))),
+    CONSTRAINT alerts_acknowledged_by_fkey FOREIGN KEY (acknowledged_by) REFERENCES users(id),
+    CONSTRAINT alerts_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id),
+    CONSTRAINT alerts_resolved_by_fkey FOREIGN KEY (resolved_by) REFERENCES users(id)
+);
+
+CREATE INDEX idx_alerts_status ON alerts (status, created_at DESC);
+CREATE INDEX idx_alerts_model ON alerts (model_id, created_at DESC);
+CREATE INDEX idx_alerts_severity ON alerts (severity, created_at DESC);
+CREATE INDEX idx_alerts_active ON alerts (created_at DESC) WHERE status = 'ACTIVE';
+
+CREATE TABLE audit_logs (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    user_id uuid,
+    user_email character varying(255),
+    action character varying(100) NOT NULL,
+    resource_type character varying(100) NOT NULL,
+    resource_id uuid,
+    old_values jsonb,
+    new_values jsonb,
+    metadata jsonb,
+    ip_address inet,
+    user_agent text,
+    request_id character varying(255),
+    created_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT audit_logs_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_logs_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id)
+);
+
+CREATE INDEX idx_audit_user ON audit_logs (user_id, created_at DESC);
+CREATE INDEX idx_audit_resource ON audit_logs (resource_type, resource_id);
+CREATE INDEX idx_audit_action ON audit_logs (action, created_at DESC);
+
+CREATE TABLE model_promotions (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    model_id uuid NOT NULL,
+    from_status character varying(50) NOT NULL,
+    to_status character varying(50) NOT NULL,
+    verdict jsonb,
+    reason text,
+    overridden boolean NOT NULL DEFAULT false,
+    promoted_by uuid,
+    promoted_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT model_promotions_pkey PRIMARY KEY (id),
+    CONSTRAINT model_promotions_change_check CHECK (from_status::text <> to_status::text),
+    CONSTRAINT model_promotions_from_status_check CHECK (from_status IN ('TRAINED', 'STAGING', 'PRODUCTION', 'ARCHIVED')),
+    CONSTRAINT model_promotions_override_check CHECK (NOT overridden OR reason IS NOT NULL AND btrim(reason) <> ''),
+    CONSTRAINT model_promotions_to_status_check CHECK (to_status IN ('TRAINED', 'STAGING', 'PRODUCTION', 'ARCHIVED')),
+    CONSTRAINT model_promotions_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id),
+    CONSTRAINT model_promotions_promoted_by_fkey FOREIGN KEY (promoted_by) REFERENCES users(id)
+);
+
+CREATE INDEX idx_model_promotions_model ON model_promotions (model_id, promoted_at DESC);
+CREATE INDEX idx_model_promotions_production ON model_promotions (promoted_at DESC) WHERE to_status = 'PRODUCTION' OR from_status = 'PRODUCTION';
+
+COMMENT ON TABLE model_promotions IS 'Every change of a model''s status, in the transaction that made it';
+COMMENT ON COLUMN model_promotions.verdict IS 'The baselines as they were judged: metric, value, threshold, held';
+COMMENT ON COLUMN model_promotions.overridden IS 'Promoted although a baseline did not hold; needs a reason';
+
+CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET lock_timeout TO '2s'
+AS $function$
+DECLARE
+    first_day date;
+    partition_name text;
+    attached boolean;
+BEGIN
+    IF from_month IS NULL OR NOT isfinite(from_month) OR months IS NULL OR months NOT BETWEEN 0 AND 120 THEN
+        RAISE EXCEPTION 'from_month must be a date and months between 0 and 120, not % and %', from_month, months
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR month_offset IN 0 .. months - 1 LOOP
+        first_day := (date_trunc('month', from_month::timestamp) + make_interval(months => month_offset))::date;
+        partition_name := 'predictions_' || to_char(first_day, 'YYYY_MM');
+        -- First without a lock: the usual call finds everything there. Then again, holding it.
+        FOR attempt IN 1 .. 2 LOOP
+            SELECT EXISTS (
+                SELECT FROM pg_inherits
+                WHERE inhparent = 'predictions'::regclass
+                  AND inhrelid = to_regclass(partition_name)
+                  AND NOT inhdetachpending
+            ) INTO attached;
+            EXIT WHEN attached OR attempt = 2;
+            PERFORM pg_advisory_xact_lock(hashtext('ensure_predictions_partitions'));
+        END LOOP;
+        CONTINUE WHEN attached;
+        IF to_regclass(partition_name) IS NOT NULL THEN
+            RAISE EXCEPTION 'table % exists and is not attached to predictions', partition_name
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = 'It is being archived, or was left over by hand: drop it or attach it.';
+        END IF;
+        -- ATTACH locks predictions against other schema changes only, readers and writers go on;
+        -- CREATE TABLE ... PARTITION OF would stop them all.
+        EXECUTE format('CREATE TABLE %I (LIKE predictions INCLUDING ALL)', partition_name);
+        EXECUTE format(
+            'ALTER TABLE predictions ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            partition_name, first_day, (first_day + interval '1 month')::date
+        );
+        RETURN NEXT partition_name;
+    END LOOP;
+END
+$function$;
+
+COMMENT ON FUNCTION ensure_predictions_partitions(date,integer) IS 'Creates the missing monthly partitions of predictions, UTC months from from_month on; returns their names';
