@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from shared.features.online import OnlinePlan, compile_plan
-from shared.platform.blobs import BlobMissing, BlobStore
+from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
 from shared.platform.errors import Conflict, DomainError, NotFound, Unavailable
 from shared.platform.telemetry import get_logger
@@ -17,14 +17,13 @@ from shared.registry.model import Model
 from shared.registry.service import RegistryService
 
 if TYPE_CHECKING:
-    from shared.training.artifacts import LoadedModel
+    from shared.training.algorithms.base import FittedModel
 
 MODEL_LOADED: Final = "model_loaded"
 MODEL_NOT_LOADED: Final = "model_not_loaded"
 
 _KEPT = 4
 _RETRY_AFTER = timedelta(seconds=30)
-_FILES = ("metadata.json", "plan.json", "model.ubj")
 _log = get_logger("scoring")
 
 
@@ -38,7 +37,7 @@ class ServedModel:
     id_column: str | None
     online: OnlinePlan
     descriptions: dict[str, str]
-    artifact: "LoadedModel"
+    fitted: "FittedModel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +127,20 @@ class ServedModels:
         return served
 
     async def _read(self, model: Model) -> ServedModel:
+        from shared.training.algorithms.xgboost import XGBoostModel
+        from shared.training.artifact_store import read_artifact
         from shared.training.artifacts import load_artifact
 
-        if model.artifact_sha256 is None or model.threshold is None:
+        if model.artifact_sha256 is None:
             raise Unavailable("the model has no verified artifact", target="model")
-        try:
-            contents = await asyncio.gather(*(self._blobs.read_bytes(model.storage_path + name) for name in _FILES))
-        except BlobMissing as error:
-            raise Unavailable("a file of the model's artifact is missing", target="model") from error
-        files = dict(zip(_FILES, contents, strict=True))
-        artifact = await asyncio.to_thread(load_artifact, files, model.artifact_sha256)
+        files = await read_artifact(self._blobs, model.id)
+        loaded = await asyncio.to_thread(load_artifact, files, sha256=model.artifact_sha256, version=model.version)
         return ServedModel(
             id=model.id,
             version=model.version,
-            threshold=model.threshold,
-            id_column=artifact.plan.config.id_column,
-            online=compile_plan(artifact.plan),
-            descriptions=artifact.plan.descriptions,
-            artifact=artifact,
+            threshold=loaded.threshold,
+            id_column=loaded.plan.config.id_column,
+            online=compile_plan(loaded.plan),
+            descriptions=loaded.plan.descriptions,
+            fitted=XGBoostModel(loaded.booster),
         )

@@ -145,7 +145,7 @@ class ScoringService:
         if not rows:
             return expected_production_id
         matrix = np.stack([row.vector for row in rows])
-        scores = model.artifact.predict(matrix)
+        scores = model.fitted.predict(matrix)
         explained = [
             position
             for position, row in enumerate(rows)
@@ -153,7 +153,7 @@ class ScoringService:
         ]
         found: dict[int, Explanation] = {}
         if explained:
-            contributions = await asyncio.to_thread(model.artifact.contributions, matrix[explained])
+            contributions = await asyncio.to_thread(model.fitted.contributions, matrix[explained])
             names = model.online.feature_names
             found = {
                 position: explanation(names, values.tolist())
@@ -198,7 +198,7 @@ class ScoringService:
             found = Explanation(**prediction.explanation)
         else:
             vector = _vector(values, model.online.feature_names)
-            contributions = await asyncio.to_thread(model.artifact.contributions, vector)
+            contributions = await asyncio.to_thread(model.fitted.contributions, vector)
             found = explanation(model.online.feature_names, contributions[0].tolist())
         return prediction, found, reasons(found, values, model.descriptions)
 
