@@ -5,23 +5,36 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
 import socket
 import sys
+import threading
+import time
+import warnings
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from devhost.admin import Admin
 from devhost.app_loader import AppError, LoadedApp, load_app, load_local_settings
-from devhost.asgi import Handler, HostApplication, Request, Response
+from devhost.asgi import Handler, HostApplication
+from devhost.constraints import UnknownConstraint
+from devhost.durable.binding import client_binding
+from devhost.durable.engine import Engine
+from devhost.durable.journal import JournalError
+from devhost.durable.management import Management
 from devhost.invocation import Invoker
+from devhost.issuer import ISSUER_PATH, Issuer
 from devhost.keys import load_keys
 from devhost.logs import configure_logging
+from devhost.schedule import InvalidSchedule
+from devhost.templates import InvalidTemplate
+from devhost.timers import Timers
 
 log = logging.getLogger("devhost")
 DRAIN_SECONDS = 10
@@ -75,46 +88,83 @@ def _announce(app: LoadedApp, origin: str) -> None:
         log.info("function", extra=fields)
 
 
-async def _serve(root: Path, state_dir: Path, port: int) -> None:
-    listener = _listen(port)
-    origin = f"http://{HOST}:{listener.getsockname()[1]}"
-    keys = load_keys(state_dir)
-    app = load_app(root)
-    invoker = Invoker(str(app.root))
-    system: dict[str, Handler] = {}
+class Host:
+    """One app, served. `stop` may be called from a signal handler; a second call does not wait for anything."""
 
-    async def status(request: Request) -> Response:
-        return Response(200, json.dumps({"state": "Running"}).encode(), [(b"content-type", b"application/json")])
+    def __init__(self, root: Path, state_dir: Path, listener: socket.socket) -> None:
+        self.origin = f"http://{HOST}:{listener.getsockname()[1]}"
+        self._listener = listener
+        self._state_dir = state_dir
+        keys = load_keys(state_dir)
+        self.app = load_app(root)
+        self._invoker = Invoker(str(self.app.root), client_binding(self.app.settings, self.origin, keys.durable))
+        self._engine = Engine(self.app, self._invoker, state_dir)
+        self._timers = Timers(self.app, self._invoker, state_dir)
+        system: dict[str, Handler] = {
+            **Management(self._engine, keys, self.origin).handlers,
+            **Admin(self.app, keys, self._timers).handlers,
+            **Issuer(state_dir, f"{self.origin}{ISSUER_PATH}").handlers,
+        }
+        config = uvicorn.Config(
+            HostApplication(self.app, self._invoker, keys, system),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+        self._server = _Server(config)
+        self._stopping_since: float | None = None
 
-    system["admin/host/status"] = status
-    application = HostApplication(app, invoker, keys, system)
-    config = uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
-    server = _Server(config)
+    def stop(self) -> None:
+        """End: no new requests, those in flight get 10 seconds."""
+        self._server.force_exit = self._server.should_exit
+        self._server.should_exit = True
+        self._stopping_since = time.monotonic()
 
-    def stop() -> None:
-        server.force_exit = server.should_exit  # a second signal does not wait
-        server.should_exit = True
+    async def serve(self) -> None:
+        """Run until `stop`: then drain requests, end timers, let activities end within the same 10 seconds."""
+        self._listener.listen(2048)  # from here on the app's own calls to the host wait instead of being refused
+        await self._engine.start()
+        self._timers.start()
+        _announce(self.app, self.origin)
+        fields = {"url": self.origin, "functions": len(self.app.functions), "state": str(self._state_dir)}
+        log.info("host started", extra=fields)
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            await self._timers.stop()
+            since = self._stopping_since or time.monotonic()
+            await self._engine.stop(max(0.0, since + DRAIN_SECONDS - time.monotonic()))
+            self._invoker.close()
+            log.info("host stopped")
 
+
+async def _run(root: Path, state_dir: Path, port: int) -> None:
     loop = asyncio.get_running_loop()
+    to_thread = ThreadPoolExecutor(thread_name_prefix="to_thread")
+    loop.set_default_executor(to_thread)
+    host = Host(root, state_dir, _listen(port))
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    _announce(app, origin)
-    log.info("host started", extra={"url": origin, "functions": len(app.functions), "state": str(state_dir)})
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        invoker.close()
-        log.info("host stopped")
+        loop.add_signal_handler(number, host.stop)
+    await host.serve()
+    to_thread.shutdown(wait=False, cancel_futures=True)
+    _leave_busy_threads()
+
+
+def _leave_busy_threads() -> None:
+    """Python waits for pool threads at exit; one that computes on must not keep the host from ending."""
+    deadline = time.monotonic() + 1
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                log.warning("a function still runs in a thread; leaving it", extra={"thread": thread.name})
+                logging.shutdown()
+                os._exit(0)
 
 
 def run_host(root: Path, state_dir: Path, port: int) -> None:
@@ -124,12 +174,15 @@ def run_host(root: Path, state_dir: Path, port: int) -> None:
 
     Raises:
         AppError: the app cannot be loaded, or the port is in use.
+        JournalError: the journal is damaged, or another host uses the state directory.
+        ValueError: a route template or a timer's schedule is malformed.
     """
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     load_local_settings(root)
     configure_logging(os.environ.get("LOG_LEVEL", "INFO"))
+    warnings.filterwarnings("ignore", "Potential duplicate Task completion")  # the SDK on an event that came early
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(root, state_dir.resolve(), port))
+        runner.run(_run(root, state_dir.resolve(), port))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -141,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         run_host(options.root, options.state, options.port)
-    except AppError as error:
+    except (AppError, InvalidSchedule, InvalidTemplate, JournalError, UnknownConstraint) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
