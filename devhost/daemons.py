@@ -87,6 +87,11 @@ class Daemon:
             return None
         return pid if start_time(pid) == started else None
 
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self.pid() is not None
+
     def spawn(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> int:
         """Start the process in a session of its own, so that closing the terminal does not end it."""
         for path in (self.pid_file, self.log):

