@@ -44,8 +44,9 @@ def migrate(database_url: str, revision: str = "head", *, partitions: bool = Tru
     """Upgrade to ``revision`` and, at head, make the partitions of last month to three months ahead (or not).
 
     Returns the names of the partitions created. Plain blocking code without an event loop of its own: call it from a
-    thread where a loop runs. Safe to call from several processes at once; they take turns. Raises MigrationLocked,
-    or psycopg's error (as sqlalchemy.exc.DBAPIError) when a revision met a lock or failed.
+    thread where a loop runs. Safe to call from several processes at once; they take turns. Raises MigrationLocked;
+    psycopg.Error when a revision failed (LockNotAvailable: it met a lock; the revisions before it stay, run it again);
+    sqlalchemy.exc.OperationalError when there is no connection.
     """
     engine = engine_for(database_url)
     with _one_at_a_time, engine.connect() as connection:

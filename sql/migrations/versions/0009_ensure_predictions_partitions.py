@@ -36,16 +36,14 @@ BEGIN
     FOR month_offset IN 0 .. months - 1 LOOP
         first_day := (date_trunc('month', from_month::timestamp) + make_interval(months => month_offset))::date;
         partition_name := 'predictions_' || to_char(first_day, 'YYYY_MM');
-        -- First without a lock: the usual call finds everything there. Then again, holding it.
+        -- First without a lock: the usual call finds everything there. Then again under the lock ATTACH takes anyway;
+        -- getting it also brings this session's view of the catalogue up to date, whatever its isolation level.
         FOR attempt IN 1 .. 2 LOOP
             SELECT EXISTS (
-                SELECT FROM pg_inherits
-                WHERE inhparent = 'predictions'::regclass
-                  AND inhrelid = to_regclass(partition_name)
-                  AND NOT inhdetachpending
+                SELECT FROM pg_partition_ancestors(to_regclass(partition_name)) WHERE relid = 'predictions'::regclass
             ) INTO attached;
             EXIT WHEN attached OR attempt = 2;
-            PERFORM pg_advisory_xact_lock(hashtext('ensure_predictions_partitions'));
+            LOCK TABLE predictions IN SHARE UPDATE EXCLUSIVE MODE;
         END LOOP;
         CONTINUE WHEN attached;
         IF to_regclass(partition_name) IS NOT NULL THEN
