@@ -1,3 +1,8 @@
 """Fixtures every test may use: a real PostgreSQL and a real blob emulator."""
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.azurite", "tests.fixtures.platform"]
+pytest_plugins = [
+    "tests.fixtures.postgres",
+    "tests.fixtures.azurite",
+    "tests.fixtures.platform",
+    "tests.fixtures.app",
+]

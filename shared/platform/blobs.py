@@ -40,7 +40,7 @@ class BlobStore:
         account_url: str | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        self._container_name = container
+        self.container_name = container
         self._connection_string = connection_string
         self._account_url = account_url
         self._clock = clock
@@ -77,7 +77,7 @@ class BlobStore:
         return self._service
 
     def _container(self) -> "ContainerClient":
-        return self._account().get_container_client(self._container_name)
+        return self._account().get_container_client(self.container_name)
 
     def _blob(self, path: str) -> "BlobClient":
         return self._container().get_blob_client(path)
@@ -90,14 +90,14 @@ class BlobStore:
 
     async def ensure_container(self) -> None:
         """Create the container unless it is there."""
-        with _translated(self._container_name):
+        with _translated(self.container_name):
             container = self._container()
             if not await container.exists():
                 await container.create_container()
 
     async def ping(self) -> None:
         """Return when the container answers."""
-        with _translated(self._container_name):
+        with _translated(self.container_name):
             await self._container().get_container_properties(timeout=3)
 
     async def upload_bytes(self, path: str, data: bytes) -> None:
@@ -170,7 +170,7 @@ class BlobStore:
                 delegation_key = await account.get_user_delegation_key(now - timedelta(minutes=5), now + lifetime)
             signature = generate_blob_sas(
                 account_name=str(account.account_name),
-                container_name=self._container_name,
+                container_name=self.container_name,
                 blob_name=path,
                 account_key=None if delegation_key else account.credential.account_key,
                 user_delegation_key=delegation_key,

@@ -1,0 +1,177 @@
+"""From an uploaded file to a stored, explained score, over HTTP on real parts."""
+
+from math import exp
+from typing import Any
+
+import polars as pl
+import psycopg
+import pytest
+
+from tests.fixtures import flow
+from tests.fixtures.app import RunningApp
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def frame() -> pl.DataFrame:
+    return flow.sample(8000)
+
+
+@pytest.fixture(scope="module")
+def live(app: RunningApp, frame: pl.DataFrame) -> dict[str, Any]:
+    """A model that was trained and promoted over HTTP."""
+    with app.client("scientist") as client:
+        model_id = flow.trained_model(client, frame, "main-flow")
+        model = flow.data(client.get(f"models/{model_id}"))
+        baselines = [{"metric": "auc_roc", "operator": "gte", "threshold": 0.7}]
+        flow.data(client.post(f"models/{model_id}/baselines", json={"baselines": baselines}))
+        return {**model, **flow.promote(client, model_id)}
+
+
+def test_the_model_learned_something(live: dict[str, Any]) -> None:
+    """On transactions later than those it was trained on."""
+    assert live["status"] == "PRODUCTION"
+    assert live["metrics"]["auc_roc"] > 0.8
+    assert set(live["feature_importance"]) == set(live["feature_names"])
+    assert live["verdict"]["checks"][0]["passed"]
+
+
+def test_neither_label_nor_protected_columns_are_features(live: dict[str, Any]) -> None:
+    """Gender, birth date and what is known only later must not reach the model."""
+    assert not [
+        name for name in live["feature_names"] if any(word in name for word in ("gender", "birth", "is_fraud", "label"))
+    ]
+
+
+def test_a_scored_transaction_is_stored_before_the_answer(
+    app: RunningApp, live: dict[str, Any], frame: pl.DataFrame
+) -> None:
+    """The row is there as soon as the answer is, with the transaction as received and the vector by name."""
+    posted = flow.transaction(frame, 100)
+    with app.client("machine") as client:
+        answer = flow.data(client.post("predict", json={"transaction": posted}))
+    with psycopg.connect(app.database_url) as conn:
+        row = conn.execute(
+            "SELECT model_id::text, transaction_id, fraud_score, is_fraud, input_features "
+            "FROM predictions WHERE id = %s",
+            (answer["prediction_id"],),
+        ).fetchone()
+    assert row is not None
+    assert row[:4] == (live["id"], posted["transaction_id"], answer["fraud_score"], answer["is_fraud"])
+    assert row[4]["transaction"] == posted
+    assert set(row[4]["features"]) == set(live["feature_names"])
+
+
+def test_an_explanation_adds_up_to_the_score(app: RunningApp, live: dict[str, Any], frame: pl.DataFrame) -> None:
+    """Base value plus contributions is the margin; its sigmoid is the score."""
+    with app.client("analyst") as client:
+        answer = flow.data(client.post("predict/explain", json={"transaction": flow.transaction(frame, 200)}))
+    margin = answer["base_value"] + sum(answer["contributions"].values())
+    assert 1 / (1 + exp(-margin)) == pytest.approx(answer["fraud_score"], abs=1e-4)
+    assert 3 <= len(answer["reasons"]) <= 5
+    strengths = [abs(reason["contribution"]) for reason in answer["reasons"]]
+    assert strengths == sorted(strengths, reverse=True)
+
+
+def test_flagged_transactions_come_with_reasons_and_the_others_get_them_when_read(
+    app: RunningApp, live: dict[str, Any], frame: pl.DataFrame
+) -> None:
+    """A decision is a comparison with the model's threshold, and what is read later equals what was answered."""
+    frauds = [position for position, label in enumerate(frame["is_fraud"].to_list()) if label][-25:]
+    genuine = [position for position, label in enumerate(frame["is_fraud"].to_list()) if not label][-25:]
+    decisions = set()
+    with app.client("analyst") as client:
+        for position in frauds + genuine:
+            answer = flow.data(client.post("predict", json={"transaction": flow.transaction(frame, position)}))
+            decisions.add(answer["is_fraud"])
+            assert answer["is_fraud"] == (answer["fraud_score"] >= live["threshold"])
+            assert bool(answer["reasons"]) == answer["is_fraud"]
+            read = flow.data(client.get(f"predictions/{answer['prediction_id']}"))
+            assert read["fraud_score"] == answer["fraud_score"]
+            assert read["reasons"]
+            if answer["is_fraud"]:
+                assert read["reasons"] == answer["reasons"]
+    assert decisions == {True, False}
+
+
+def test_online_scores_equal_scores_of_the_batch_features(
+    app: RunningApp, live: dict[str, Any], frame: pl.DataFrame
+) -> None:
+    """The vector made for one transaction is the row that feature engineering made."""
+    with app.client("scientist") as client:
+        preview = flow.data(client.get(f"features/sets/{live['feature_set_id']}/preview"))
+        first = preview["rows"][0]
+        ordered = frame.sort("transaction_time", maintain_order=True)
+        answer = flow.data(client.post("predict", json={"transaction": flow.transaction(ordered, 0)}))
+        stored = flow.data(client.get(f"predictions/{answer['prediction_id']}"))["input_features"]["features"]
+    for name, value in stored.items():
+        assert first[name] == (pytest.approx(value, rel=1e-6) if value is not None else None), name
+
+
+def test_predictions_are_listed_by_cursor(app: RunningApp, live: dict[str, Any], frame: pl.DataFrame) -> None:
+    """Newest first, each once, over as many pages as it takes."""
+    with app.client("analyst") as client:
+        made = [
+            flow.data(
+                client.post("predict", json={"transaction": {**flow.transaction(frame, 1), "transaction_id": "one"}})
+            )
+            for _ in range(5)
+        ]
+        seen, cursor = [], None
+        while True:
+            query = {"transaction_id": "one", "page_size": 2, **({"cursor": cursor} if cursor else {})}
+            answer = client.get("predictions", params=query).json()
+            seen += [row["prediction_id"] for row in answer["data"]]
+            cursor = answer["meta"]["pagination"]["next_cursor"]
+            if cursor is None:
+                break
+    assert seen == [answer["prediction_id"] for answer in reversed(made)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "field"),
+    [
+        ({"amount": "a lot"}, 422, "transaction.amount"),
+        ({"amount": None}, 422, "transaction.amount"),
+        ({"amount": True}, 422, "transaction.amount"),
+        ({"transaction_time": "yesterday"}, 422, "transaction.transaction_time"),
+        ({"transaction_id": "x" * 256}, 422, "transaction.transaction_id"),
+        ({"extra": {"nested": 1}}, 422, "transaction"),
+    ],
+)
+def test_a_transaction_that_does_not_fit_is_refused_by_field(
+    app: RunningApp, live: dict[str, Any], frame: pl.DataFrame, changes: dict[str, Any], status: int, field: str
+) -> None:
+    """The field is named, and nothing is stored."""
+    posted = {**flow.transaction(frame, 1), "transaction_id": f"refused-{field}", **changes}
+    with app.client("machine") as client:
+        answer = client.post("predict", json={"transaction": posted})
+    assert answer.status_code == status, answer.text
+    assert field in [detail["field"] for detail in answer.json()["error"]["details"]]
+    with psycopg.connect(app.database_url) as conn:
+        stored = conn.execute("SELECT 1 FROM predictions WHERE transaction_id = %s", (posted["transaction_id"],))
+        assert stored.fetchone() is None
+
+
+def test_unknown_categories_and_extra_fields_are_scored(
+    app: RunningApp, live: dict[str, Any], frame: pl.DataFrame
+) -> None:
+    """A new merchant or a new field is no reason to refuse a customer."""
+    posted = {**flow.transaction(frame, 1), "merchant_id": "never seen before", "campaign": "winter"}
+    with app.client("machine") as client:
+        assert flow.data(client.post("predict", json={"transaction": posted}))["prediction_id"]
+
+
+def test_a_promotion_takes_effect_with_the_next_request(
+    app: RunningApp, live: dict[str, Any], frame: pl.DataFrame
+) -> None:
+    """The next answer names the new model, and after a rollback the old one."""
+    with app.client("scientist") as client:
+        job_id = flow.start_training(client, live["feature_set_id"], "successor", hyperparameters={"n_estimators": 10})
+        successor = flow.wait(client, f"training/jobs/{job_id}")["model_id"]
+        flow.promote(client, successor)
+        body = {"transaction": flow.transaction(frame, 1)}
+        assert flow.data(client.post("predict", json=body))["model_id"] == successor
+        flow.data(client.post(f"models/{successor}/rollback", json={"reason": "the test says so"}))
+        assert flow.data(client.post("predict", json=body))["model_id"] == live["id"]

@@ -1,0 +1,236 @@
+"""Every route: identity, roles, and bad input in the one error shape."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+import function_app
+from functions.access import ROUTES
+from functions.endpoint import ENDPOINTS, Endpoint
+from shared.users.model import Role
+from tests.fixtures.app import API, RunningApp
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+PROTECTED = [entry for entry in ENDPOINTS if entry.access is not None]
+WITH_BODY = [entry for entry in ENDPOINTS if entry.body is not None]
+WITH_ID = [entry for entry in ENDPOINTS if "{" in entry.route]
+CALLERS = ("admin", "scientist", "analyst", "machine")
+
+
+def _name(entry: Any) -> str:
+    return entry.name if isinstance(entry, Endpoint) else str(entry)
+
+
+def _path(entry: Endpoint, identifier: str | None = None) -> str:
+    parts = [part if not part.startswith("{") else identifier or str(uuid4()) for part in entry.route.split("/")]
+    return "/".join(parts)
+
+
+def _refused(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
+    """The error of an answer that has one of ``statuses`` and exactly the one shape."""
+    assert answer.status_code in statuses, f"{answer.status_code}: {answer.text[:500]}"
+    body = answer.json()
+    assert set(body) == {"error", "meta"}
+    assert set(body["error"]) == {"code", "message", "target", "details"}
+    assert all(set(detail) == {"field", "message"} for detail in body["error"]["details"])
+    assert body["meta"]["request_id"] == answer.headers["x-request-id"]
+    assert "timestamp" in body["meta"]
+    error: dict[str, Any] = body["error"]
+    return error
+
+
+@pytest.fixture(scope="module")
+def clients(app: RunningApp) -> Iterator[dict[str, httpx.Client]]:
+    """One client a role, and one without identity."""
+    made = {role: app.client(role) for role in (*CALLERS, "")}
+    yield made
+    for client in made.values():
+        client.close()
+
+
+def test_every_route_has_its_roles_and_every_entry_its_route() -> None:
+    """The access table and the app name the same routes."""
+    assert {(entry.method, entry.route) for entry in ENDPOINTS} == set(ROUTES)
+
+
+def test_every_http_function_goes_through_the_endpoint_decorator() -> None:
+    """No function answers HTTP beside the decorator, save the one for unknown paths, which sorts last."""
+    http = [
+        function.get_function_name()
+        for function in function_app.app.get_functions()
+        if function.get_trigger().get_dict_repr()["type"] == "httpTrigger"
+    ]
+    assert set(http) - {entry.name for entry in ENDPOINTS} == {"zz_unmatched_route"}
+    assert max(http, key=str.lower) == "zz_unmatched_route"
+
+
+@pytest.mark.parametrize("entry", PROTECTED, ids=_name)
+def test_nobody_gets_in_without_identity(clients: dict[str, httpx.Client], entry: Endpoint) -> None:
+    """No token, no answer."""
+    _refused(clients[""].request(entry.method, _path(entry)), 401)
+
+
+FORGERIES: dict[str, dict[str, Any]] = {
+    "expired": {"lifetime": timedelta(hours=-1)},
+    "wrong audience": {"audience": "another-app"},
+    "wrong issuer": {"iss": "https://issuer.example"},
+}
+
+
+@pytest.mark.parametrize("forgery", [*FORGERIES, "broken", "basic"])
+@pytest.mark.parametrize("entry", PROTECTED, ids=_name)
+def test_a_bad_token_is_refused(app: RunningApp, entry: Endpoint, forgery: str) -> None:
+    """Expired, for another app, of another issuer, altered, or no bearer token at all."""
+    if forgery == "basic":
+        header = "Basic bG9jYWwtYWRtaW46"
+    elif forgery == "broken":
+        header = f"Bearer {app.mint('local-admin')[:-6]}AAAAAA"
+    else:
+        header = f"Bearer {app.mint('local-admin', **FORGERIES[forgery])}"
+    answer = httpx.request(entry.method, f"{app.url}{API}/{_path(entry)}", headers={"Authorization": header})
+    _refused(answer, 401)
+
+
+@pytest.mark.parametrize("role", CALLERS)
+@pytest.mark.parametrize("entry", PROTECTED, ids=_name)
+def test_the_role_decides(clients: dict[str, httpx.Client], entry: Endpoint, role: str) -> None:
+    """Roles in the table get past the door, the others read 403."""
+    answer = clients[role].request(entry.method, _path(entry))
+    assert entry.access is not None
+    if Role(role) in entry.access:
+        assert answer.status_code not in {401, 403}, answer.text
+    else:
+        _refused(answer, 403)
+
+
+def test_a_wrong_function_key_is_refused(app: RunningApp) -> None:
+    """Like a wrong token."""
+    answer = httpx.post(f"{app.url}{API}/predict", headers={"x-functions-key": "guess"}, json={})
+    _refused(answer, 401)
+
+
+def test_a_deactivated_user_is_out_at_once(app: RunningApp) -> None:
+    """With the token that worked a moment ago."""
+    token = {"Authorization": f"Bearer {app.mint('leaver')}"}
+    me = httpx.get(f"{app.url}{API}/users/me", headers=token).json()["data"]
+    with app.client("admin") as admin:
+        assert admin.patch(f"users/{me['id']}", json={"is_active": False}).is_success
+    _refused(httpx.get(f"{app.url}{API}/users/me", headers=token), 403)
+
+
+@pytest.mark.parametrize("entry", ENDPOINTS, ids=_name)
+def test_a_wrong_method_is_told_the_right_ones(clients: dict[str, httpx.Client], entry: Endpoint) -> None:
+    """405 with Allow, for every method that the path does not answer."""
+    allowed = {method for method, route in ROUTES if route == entry.route}
+    for method in set(METHODS) - allowed:
+        answer = clients["admin"].request(method, _path(entry))
+        _refused(answer, 405)
+        assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("path", ["nothing", "models/production/nothing", "datasets/not-a-guid", "%00", "a/../b", "é"])
+def test_an_unknown_path_is_not_found(clients: dict[str, httpx.Client], path: str) -> None:
+    """In the one shape, by the app itself."""
+    _refused(clients["admin"].get(path), 404)
+
+
+@pytest.mark.parametrize("entry", WITH_ID, ids=_name)
+def test_an_unknown_id_is_not_found(clients: dict[str, httpx.Client], entry: Endpoint) -> None:
+    """A well-formed id of nothing, with a body that is right where one is needed."""
+    body = VALID_BODIES.get(entry.name)
+    answer = clients["admin"].request(entry.method, _path(entry), **({} if body is None else {"json": body}))
+    _refused(answer, 404)
+
+
+@pytest.mark.parametrize("entry", WITH_ID, ids=_name)
+@pytest.mark.parametrize(
+    "identifier", ["1", "not-a-guid", "00000000-0000-0000-0000-00000000000g", "'; DROP TABLE users"]
+)
+def test_a_malformed_id_is_not_found(clients: dict[str, httpx.Client], entry: Endpoint, identifier: str) -> None:
+    """It names nothing, and reaches no query."""
+    _refused(clients["admin"].request(entry.method, _path(entry, identifier)), 404)
+
+
+VALID_BODIES: dict[str, dict[str, Any]] = {
+    "update_user": {"role": "analyst"},
+    "set_baselines": {"baselines": [{"metric": "recall", "operator": "gte", "threshold": 0.5}]},
+    "promote_model": {"target_status": "STAGING", "reason": "test"},
+    "rollback_model": {"reason": "test"},
+    "archive_model": {"reason": "test"},
+}
+
+BAD_BODIES: list[tuple[str, bytes, str, tuple[int, ...]]] = [
+    ("empty", b"", "application/json", (400,)),
+    ("not JSON", b"{", "application/json", (400,)),
+    ("not UTF-8", b'{"a": "\xff"}', "application/json", (400,)),
+    ("NaN", b'{"a": NaN}', "application/json", (400,)),
+    ("infinity", b'{"a": Infinity}', "application/json", (400,)),
+    ("a lone surrogate", b'{"a": "\\ud800"}', "application/json", (400,)),
+    ("a list", b"[]", "application/json", (422,)),
+    ("null", b"null", "application/json", (422,)),
+    ("text", b'"text"', "application/json", (422,)),
+    ("an unknown field", b'{"no_such_field": 1}', "application/json", (422,)),
+    ("NUL", b'{"reason": "\\u0000"}', "application/json", (422,)),
+    ("deep nesting", b"[" * 100_000, "application/json", (400,)),
+    ("too long", b'{"a": "' + b"x" * 1_100_000 + b'"}', "application/json", (413,)),
+    ("another type", b"a=1", "application/x-www-form-urlencoded", (415,)),
+    ("no type", b"{}", "", (415,)),
+]
+
+
+@pytest.mark.parametrize(("kind", "content", "media_type", "statuses"), BAD_BODIES, ids=[bad[0] for bad in BAD_BODIES])
+@pytest.mark.parametrize("entry", WITH_BODY, ids=_name)
+def test_a_bad_body_is_refused(
+    clients: dict[str, httpx.Client],
+    entry: Endpoint,
+    kind: str,
+    content: bytes,
+    media_type: str,
+    statuses: tuple[int, ...],
+) -> None:
+    """Whatever is wrong with it, the answer says so and has the one shape."""
+    headers = {"Content-Type": media_type} if media_type else {}
+    _refused(clients["admin"].request(entry.method, _path(entry), content=content, headers=headers), *statuses)
+
+
+@pytest.mark.parametrize("entry", [entry for entry in ENDPOINTS if entry.access is not None], ids=_name)
+def test_an_unknown_query_parameter_is_named(clients: dict[str, httpx.Client], entry: Endpoint) -> None:
+    """A misspelt filter must not silently mean no filter."""
+    body = VALID_BODIES.get(entry.name, {} if entry.body else None)
+    arguments = {} if body is None else {"json": body}
+    answer = clients["admin"].request(entry.method, _path(entry), params={"no_such_parameter": "1"}, **arguments)
+    error = _refused(answer, 422)
+    if not entry.body:
+        assert error["details"][0]["field"] == "no_such_parameter"
+
+
+PAGED = [entry for entry in ENDPOINTS if entry.query is not None and "page_size" in entry.query.model_fields]
+
+
+@pytest.mark.parametrize("value", ["0", "101", "-1", "many", "1.5"])
+@pytest.mark.parametrize("entry", PAGED, ids=_name)
+def test_a_bad_page_size_is_named(clients: dict[str, httpx.Client], entry: Endpoint, value: str) -> None:
+    """Pages have 1 to 100 rows."""
+    error = _refused(clients["admin"].get(_path(entry), params={"page_size": value}), 422)
+    assert error["target"] == "page_size"
+
+
+def test_the_request_id_is_kept_when_well_formed(clients: dict[str, httpx.Client]) -> None:
+    """It comes back in the header and in the body; nonsense is replaced."""
+    answer = clients["admin"].get("users/me", headers={"X-Request-Id": "order-4711"})
+    assert answer.headers["x-request-id"] == answer.json()["meta"]["request_id"] == "order-4711"
+    answer = clients["admin"].get("users/me", headers={"X-Request-Id": "bad id\t" + "x" * 200})
+    assert len(answer.headers["x-request-id"]) == 36
+
+
+def test_secrets_are_not_logged(app: RunningApp, clients: dict[str, httpx.Client]) -> None:
+    """After all these requests no token, key, password or e-mail address is in the log."""
+    clients["admin"].get("users/me")
+    token = clients["admin"].headers["authorization"].removeprefix("Bearer ")
+    password = app.database_url.split(":")[2].split("@")[0]
+    for secret in (token, "a-machine-key-for-tests", password, "local-admin@example.com", "AccountKey="):
+        assert secret not in app.log
