@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from shared.features.config import Group
 from shared.features.inputs import Read
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 # What monitoring stores in drift_metrics.feature_name.
 MAX_NAME = 100
-FeatureName = Annotated[str, StringConstraints(pattern=r"^\w+$", min_length=1, max_length=MAX_NAME)]
+_NAME = re.compile(rf"\w{{1,{MAX_NAME}}}")
+
+
+def _checked_name(name: str) -> str:
+    # By Python's idea of a word character, the one feature_name uses; pydantic's own patterns have another.
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a feature's name is 1 to {MAX_NAME} letters, digits and underscores")
+    return name
+
+
+FeatureName = Annotated[str, AfterValidator(_checked_name)]
 NAN = float("nan")
 
 # Input of a compiled online function: one value for each slot, ``None`` where missing.
