@@ -61,6 +61,9 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
+_children: list[subprocess.Popen[bytes]] = []  # those that this very process started and that may still run
+
+
 @dataclass(frozen=True)
 class Daemon:
     """A detached process: where its pid file and its log are."""
@@ -106,6 +109,7 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        _children.append(process)
         started = start_time(process.pid) or ""
         draft = self.pid_file.with_suffix(".tmp")
         draft.write_text(json.dumps({"pid": process.pid, "started": started, "command": list(command)}))
@@ -142,6 +146,7 @@ class Daemon:
                 break
             _reap()
             time.sleep(0.05)
+        _reap()
         self.pid_file.unlink(missing_ok=True)
         return True
 
@@ -154,9 +159,5 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def _reap() -> None:
-    """Collect ended children of this very process, which would otherwise stay as zombies."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return
+    """Collect our own children that ended, which would otherwise stay as zombies."""
+    _children[:] = [child for child in _children if child.poll() is None]
