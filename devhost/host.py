@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -37,7 +38,7 @@ from devhost.templates import InvalidTemplate
 from devhost.timers import Timers
 
 log = logging.getLogger("devhost")
-DRAIN_SECONDS = 10
+DRAIN_SECONDS = 10.0
 HOST = "127.0.0.1"
 
 
@@ -91,10 +92,11 @@ def _announce(app: LoadedApp, origin: str) -> None:
 class Host:
     """One app, served. `stop` may be called from a signal handler; a second call does not wait for anything."""
 
-    def __init__(self, root: Path, state_dir: Path, listener: socket.socket) -> None:
+    def __init__(self, root: Path, state_dir: Path, listener: socket.socket, drain_seconds: float) -> None:
         self.origin = f"http://{HOST}:{listener.getsockname()[1]}"
         self._listener = listener
         self._state_dir = state_dir
+        self._drain_seconds = drain_seconds
         keys = load_keys(state_dir)
         self.app = load_app(root)
         self._invoker = Invoker(str(self.app.root), client_binding(self.app.settings, self.origin, keys.durable))
@@ -114,19 +116,19 @@ class Host:
             log_config=None,
             log_level="warning",
             server_header=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
+            timeout_graceful_shutdown=math.ceil(drain_seconds),
         )
         self._server = _Server(config)
         self._stopping_since: float | None = None
 
     def stop(self) -> None:
-        """End: no new requests, those in flight get 10 seconds."""
+        """End: no new requests; those in flight get the drain time."""
         self._server.force_exit = self._server.should_exit
         self._server.should_exit = True
         self._stopping_since = time.monotonic()
 
     async def serve(self) -> None:
-        """Run until `stop`: then drain requests, end timers, let activities end within the same 10 seconds."""
+        """Run until `stop`: then drain requests, end timers, let activities end within the same time."""
         self._listener.listen(2048)  # from here on the app's own calls to the host wait instead of being refused
         await self._engine.start()
         self._timers.start()
@@ -138,16 +140,16 @@ class Host:
         finally:
             await self._timers.stop()
             since = self._stopping_since or time.monotonic()
-            await self._engine.stop(max(0.0, since + DRAIN_SECONDS - time.monotonic()))
+            await self._engine.stop(max(0.0, since + self._drain_seconds - time.monotonic()))
             self._invoker.close()
             log.info("host stopped")
 
 
-async def _run(root: Path, state_dir: Path, port: int) -> None:
+async def _run(root: Path, state_dir: Path, port: int, drain_seconds: float) -> None:
     loop = asyncio.get_running_loop()
     to_thread = ThreadPoolExecutor(thread_name_prefix="to_thread")
     loop.set_default_executor(to_thread)
-    host = Host(root, state_dir, _listen(port))
+    host = Host(root, state_dir, _listen(port), drain_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, host.stop)
     await host.serve()
@@ -162,15 +164,15 @@ def _leave_busy_threads() -> None:
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                log.warning("a function still runs in a thread; leaving it", extra={"thread": thread.name})
+                log.warning("a function still runs in a thread; leaving it", extra={"worker": thread.name})
                 logging.shutdown()
                 os._exit(0)
 
 
-def run_host(root: Path, state_dir: Path, port: int) -> None:
+def run_host(root: Path, state_dir: Path, port: int, drain_seconds: float = DRAIN_SECONDS) -> None:
     """Run the app in root until SIGTERM or SIGINT, with state (keys, journal, timers, issuer key) in state_dir.
 
-    In-flight requests get 10 seconds to end. Settings come from local.settings.json where the environment lacks them.
+    In-flight requests and activities get drain_seconds to end. Settings come from local.settings.json where the environment lacks them.
 
     Raises:
         AppError: the app cannot be loaded, or the port is in use.
@@ -182,7 +184,7 @@ def run_host(root: Path, state_dir: Path, port: int) -> None:
     configure_logging(os.environ.get("LOG_LEVEL", "INFO"))
     warnings.filterwarnings("ignore", "Potential duplicate Task completion")  # the SDK on an event that came early
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run(root, state_dir.resolve(), port))
+        runner.run(_run(root, state_dir.resolve(), port, drain_seconds))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -191,9 +193,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="directory that holds function_app.py")
     parser.add_argument("--state", type=Path, default=Path(".local/host"), help="directory for the host's state")
     parser.add_argument("--port", type=int, default=7071, help="loopback port; 0 chooses a free one")
+    parser.add_argument("--drain", type=float, default=DRAIN_SECONDS, help="seconds that running work gets at SIGTERM")
     options = parser.parse_args(arguments)
     try:
-        run_host(options.root, options.state, options.port)
+        run_host(options.root, options.state, options.port, options.drain)
     except (AppError, InvalidSchedule, InvalidTemplate, JournalError, UnknownConstraint) as error:
         print(error, file=sys.stderr)
         return 1
