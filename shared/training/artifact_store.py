@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from shared.platform.blobs import BlobMissing, BlobStore
-from shared.training.artifacts import METADATA, ArtifactError, ModelArtifact, ModelMetadata
+from shared.training.artifacts import METADATA, ArtifactError, FileDigest, ModelArtifact, ModelMetadata, parse_metadata
 from shared.training.model import model_prefix
 
 
@@ -17,6 +17,20 @@ async def write_artifact(blobs: BlobStore, model_id: UUID, artifact: ModelArtifa
     await blobs.upload_bytes(model_prefix(model_id) + METADATA, artifact.files[METADATA])
 
 
+async def read_metadata(blobs: BlobStore, model_id: UUID) -> tuple[ModelMetadata, int, str]:
+    """A model's metadata, the size of all its files in bytes, and the SHA-256 of the metadata file.
+
+    :raises ArtifactError: it is missing or cannot be read.
+    """
+    try:
+        document = await blobs.read_bytes(model_prefix(model_id) + METADATA)
+    except BlobMissing as error:
+        raise ArtifactError(f"{METADATA} is missing", target=METADATA) from error
+    digest = FileDigest.of(document)
+    metadata = parse_metadata(document)
+    return metadata, digest.size + sum(file.size for file in metadata.files.values()), digest.sha256
+
+
 async def read_artifact(blobs: BlobStore, model_id: UUID) -> dict[str, bytes]:
     """Every file that the metadata names, unverified: hand the result to ``load_artifact``.
 
@@ -25,15 +39,10 @@ async def read_artifact(blobs: BlobStore, model_id: UUID) -> dict[str, bytes]:
     """
     prefix = model_prefix(model_id)
     try:
-        document = await blobs.read_bytes(prefix + METADATA)
+        files = {METADATA: await blobs.read_bytes(prefix + METADATA)}
     except BlobMissing as error:
         raise ArtifactError(f"{METADATA} is missing", target=METADATA) from error
-    try:
-        names = ModelMetadata.model_validate_json(document).files
-    except ValueError as error:
-        raise ArtifactError(f"{METADATA} cannot be read", target=METADATA) from error
-    files = {METADATA: document}
-    for name in names:
+    for name in parse_metadata(files[METADATA]).files:
         try:
             files[name] = await blobs.read_bytes(prefix + name)
         except BlobMissing as error:

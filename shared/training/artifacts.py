@@ -7,19 +7,21 @@ pydantic and XGBoost alone.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.features.plan import FeaturePlan
+from shared.monitoring.profile import FeatureProfile
 from shared.platform.errors import Unavailable
-
-if TYPE_CHECKING:
-    import xgboost
+from shared.training.algorithms import ALGORITHMS, FittedModel
+from shared.training.algorithms.base import Features
 
 METADATA: Final = "metadata.json"
 PLAN: Final = "plan.json"
@@ -47,9 +49,12 @@ class FileDigest(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """``metadata.json``. The version is not here: the registry gives it, after the files are written."""
+    """``metadata.json``. The version is not here: the registry gives it, after the files are written.
 
-    model_config = ConfigDict(frozen=True)
+    ``score_profile``: how the scores of the test part are distributed, what production's are compared with.
+    """
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     format: Literal[1] = 1
     model_id: UUID
@@ -65,6 +70,7 @@ class ModelMetadata(BaseModel):
     model_file: str
     metrics: dict[str, Any]
     feature_importance: dict[str, float]
+    score_profile: FeatureProfile
     training: dict[str, Any]
     versions: dict[str, str]
     files: dict[str, FileDigest]
@@ -93,18 +99,22 @@ class ModelArtifact:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A verified model in memory, ready to score: ``booster`` on vectors made by ``plan``, fraud from ``threshold`` up.
-
-    ``profile`` is the reference profile's JSON as stored, None where the feature set had none.
-    """
+    """A verified model in memory, ready to score: vectors made by ``plan``, fraud from ``threshold`` up."""
 
     model_id: UUID
     version: str
-    booster: "xgboost.Booster"
+    model: FittedModel
     plan: FeaturePlan
     threshold: float
     metadata: ModelMetadata
-    profile: bytes | None
+
+    def predict(self, features: Features) -> npt.NDArray[np.float32]:
+        """Probabilities of fraud, shape (n,), for vectors of shape (n, f), float32, NaN where missing."""
+        return self.model.predict(features)
+
+    def contributions(self, features: Features) -> Features:
+        """SHAP values in log-odds, shape (n, f + 1), the base value last; a row's sum is the log-odds of its score."""
+        return self.model.contributions(features)
 
 
 def pack_artifact(files: Mapping[str, bytes], metadata: Mapping[str, Any]) -> ModelArtifact:
@@ -118,27 +128,25 @@ def pack_artifact(files: Mapping[str, bytes], metadata: Mapping[str, Any]) -> Mo
     return ModelArtifact({**files, METADATA: described.to_json()})
 
 
-def verify_artifact(files: Mapping[str, bytes] | Path, sha256: str | None) -> tuple[ModelMetadata, dict[str, bytes]]:
-    """Read the metadata and every file that it names.
+def verify_artifact(
+    files: Mapping[str, bytes] | Path, sha256: str | None, *, only: Collection[str] | None = None
+) -> tuple[ModelMetadata, dict[str, bytes]]:
+    """Read the metadata and the files that it names, and compare each with its recorded size and SHA-256.
 
     :param files: contents by name, or the folder that holds them.
-    :param sha256: what the database says of ``metadata.json``; None only where there is no database row to compare
-    with.
+    :param sha256: what the database says of ``metadata.json``; None only where there is no row to compare with.
+    :param only: names to look at; None for every file of the model.
     :raises ArtifactError: naming the file, and whether it is missing, truncated or altered.
     """
     document = _content(files, METADATA)
     if sha256 is not None and hashlib.sha256(document).hexdigest() != sha256:
         raise ArtifactError(f"{METADATA} is not the one that was registered", target=METADATA)
-    try:
-        metadata = ModelMetadata.model_validate_json(document)
-    except ValidationError as error:
-        raise ArtifactError(f"{METADATA} cannot be read: {error.error_count()} faults", target=METADATA) from error
-    if unlisted := {metadata.model_file, PLAN} - metadata.files.keys():
-        raise ArtifactError(f"{METADATA} does not name {', '.join(sorted(unlisted))}", target=METADATA)
+    metadata = parse_metadata(document)
     contents: dict[str, bytes] = {}
-    for name, expected in metadata.files.items():
-        if Path(name).name != name:
-            raise ArtifactError(f"{METADATA} names a file outside its folder", target=METADATA)
+    for name in metadata.files if only is None else only:
+        expected = metadata.files.get(name)
+        if expected is None or Path(name).name != name:
+            raise ArtifactError(f"{METADATA} does not describe {name}", target=METADATA)
         content = _content(files, name)
         if len(content) < expected.size:
             raise ArtifactError(f"{name} is truncated: {len(content)} of {expected.size} bytes", target=name)
@@ -148,29 +156,36 @@ def verify_artifact(files: Mapping[str, bytes] | Path, sha256: str | None) -> tu
     return metadata, contents
 
 
-def load_artifact(files: Mapping[str, bytes] | Path, *, sha256: str | None = None, version: str = "") -> LoadedModel:
-    """Verify a model's files and build the model that scores.
+def load_artifact(files: Mapping[str, bytes] | Path, sha256: str | None, *, version: str = "") -> LoadedModel:
+    """Verify the model file and the plan, and build the model that scores; other files are neither needed nor read.
 
+    :param sha256: ``ml_models.artifact_sha256``; None only where there is no row.
     :param version: the registry's, carried along for the answers.
-    :raises ArtifactError: as :func:`verify_artifact`; or the model or the plan cannot be read, or they do not fit
-    each other.
+    :raises ArtifactError: as :func:`verify_artifact`; or a file cannot be read, or the files do not fit each other.
     """
-    from shared.training.algorithms.xgboost import load_booster
-
-    metadata, contents = verify_artifact(files, sha256)
+    name = parse_metadata(_content(files, METADATA)).model_file
+    metadata, contents = verify_artifact(files, sha256, only=(name, PLAN))
+    if metadata.algorithm not in ALGORITHMS:
+        raise ArtifactError(f"{METADATA} names an unknown algorithm, {metadata.algorithm!r}", target=METADATA)
     try:
-        booster = load_booster(contents[metadata.model_file])
+        model = ALGORITHMS[metadata.algorithm].load(contents[name])
     except ValueError as error:
-        raise ArtifactError(f"{metadata.model_file}: {error}", target=metadata.model_file) from error
+        raise ArtifactError(f"{name}: {error}", target=name) from error
     try:
         plan = FeaturePlan.from_json(contents[PLAN])
     except ValidationError as error:
         raise ArtifactError(f"{PLAN} cannot be read: {error.error_count()} faults", target=PLAN) from error
-    if not list(plan.feature_names) == metadata.feature_names == booster.feature_names:
+    if not plan.feature_names == model.feature_names == tuple(metadata.feature_names):
         raise ArtifactError("the model, its plan and its metadata name different features", target=METADATA)
-    return LoadedModel(
-        metadata.model_id, version, booster, plan, metadata.threshold, metadata, contents.get(PROFILE)
-    )  # fmt: skip
+    return LoadedModel(metadata.model_id, version, model, plan, metadata.threshold, metadata)
+
+
+def parse_metadata(document: bytes) -> ModelMetadata:
+    """:raises ArtifactError: not the metadata of a model, or of a format this app does not know."""
+    try:
+        return ModelMetadata.model_validate_json(document)
+    except ValidationError as error:
+        raise ArtifactError(f"{METADATA} cannot be read: {error.error_count()} faults", target=METADATA) from error
 
 
 def _content(files: Mapping[str, bytes] | Path, name: str) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from shared.monitoring.profile import FeatureProfile, profile_feature
 from shared.training.algorithms.base import FittedModel
 from shared.training.evaluation import ScoreCurve, evaluate
 from shared.training.model import UntrainableData
@@ -20,6 +21,7 @@ class Assessment:
     the threshold.
 
     ``feature_importance``: mean absolute SHAP value by feature, in log-odds, largest first.
+    ``score_profile``: the distribution of the test scores.
     """
 
     threshold: float
@@ -27,6 +29,7 @@ class Assessment:
     metrics: dict[str, Any]
     validation: dict[str, Any]
     feature_importance: dict[str, float]
+    score_profile: FeatureProfile
 
 
 def assess(model: FittedModel, data: TrainingSet, policy: ThresholdPolicy) -> Assessment:
@@ -41,13 +44,15 @@ def assess(model: FittedModel, data: TrainingSet, policy: ThresholdPolicy) -> As
     validation_scores = model.predict(data.features(split.validation))
     validation_labels = data.labels(split.validation)
     choice = choose_threshold(ScoreCurve.of(validation_scores, validation_labels), policy, days)
+    threshold = min(choice.threshold, 1.0)  # above a score of exactly 1 there is no probability left
     test_scores = model.predict(data.features(split.test))
     return Assessment(
-        threshold=choice.threshold,
-        policy_met=choice.met,
-        metrics=evaluate(test_scores, data.labels(split.test), choice.threshold),
-        validation=evaluate(validation_scores, validation_labels, choice.threshold),
+        threshold=threshold,
+        policy_met=choice.met and threshold == choice.threshold,
+        metrics=evaluate(test_scores, data.labels(split.test), threshold),
+        validation=evaluate(validation_scores, validation_labels, threshold),
         feature_importance=_importance(model, data),
+        score_profile=profile_feature("fraud_score", test_scores),
     )
 
 

@@ -100,13 +100,21 @@ class FeatureSetSource(BaseModel):
     dataset_id: UUID
     name: str
     status: str
-    storage_path: str | None
-    config: dict[str, Any]
 
     @property
-    def label_column(self) -> str | None:
-        """The dataset's label, when the feature set has one."""
-        return self.config.get("label_column")
+    def features_path(self) -> str:
+        """Where its rows lie in Blob."""
+        return f"feature_sets/{self.id}/features.parquet"
+
+    @property
+    def plan_path(self) -> str:
+        """Where the plan of its selected features lies."""
+        return f"feature_sets/{self.id}/plan.json"
+
+    @property
+    def profile_path(self) -> str:
+        """Where their reference profile lies."""
+        return f"feature_sets/{self.id}/profile.json"
 
 
 class TrainedModel(BaseModel):

@@ -39,12 +39,16 @@ class Curve(BaseModel):
 
 
 class TrainingProgress(BaseModel):
-    """State of a run after some rounds; with the checkpoint it is all that another worker needs to go on."""
+    """State of a run after some rounds; with the checkpoint it is all that another worker needs to go on.
+
+    ``threads`` is fixed when the run begins, since the order of floating-point sums depends on it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     total_rounds: int
     patience: int | None
+    threads: int
     rounds: int = 0
     best_round: int = 0
     best_score: float | None = None

@@ -2,7 +2,7 @@
 elsewhere.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -32,6 +32,11 @@ class FittedModel(Protocol):
         """Rounds that the model kept."""
         ...
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names in the order of the columns that :meth:`predict` takes."""
+        ...
+
     def predict(self, features: Features) -> npt.NDArray[np.float32]:
         """Probabilities of fraud, shape (n,), for ``features`` of shape (n, f), NaN where missing."""
         ...
@@ -55,10 +60,6 @@ class Trainer(Protocol):
 
     def checkpoint(self) -> bytes:
         """Everything that :meth:`Algorithm.start` needs to go on from here, bit for bit."""
-        ...
-
-    def finish(self, progress: TrainingProgress) -> bytes:
-        """The model file, of the best round."""
         ...
 
 
@@ -98,10 +99,10 @@ class Algorithm(Protocol):
         """A new run, or one that goes on after ``checkpoint``."""
         ...
 
-    def load(self, model: bytes) -> FittedModel:
-        """Read a model file; executes nothing that it contains."""
+    def finish(self, data: TrainingSet, hyperparameters: Any, progress: TrainingProgress, checkpoint: bytes) -> bytes:
+        """The model file of a finished run, from its last checkpoint."""
         ...
 
-    def figures(self, model: FittedModel) -> Mapping[str, Any]:
-        """What is worth keeping about the model besides its metrics."""
+    def load(self, model: bytes) -> FittedModel:
+        """Read a model file; executes nothing that it contains."""
         ...

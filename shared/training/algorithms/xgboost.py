@@ -9,7 +9,7 @@ gives.
 
 import json
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from shared.platform.xgboost_runtime import load_xgboost
-from shared.training.algorithms.base import Features, FittedModel, Hyperparameters
+from shared.training.algorithms.base import Features, Hyperparameters
 from shared.training.progress import RoundFigures, TrainingProgress
 from shared.training.training_set import TrainingSet, in_blocks
 
@@ -116,13 +116,21 @@ class XGBoost:
         weight = fraud_weight(hyperparameters.scale_pos_weight, data.labels(data.split.fit))
         return _Boosting(prepared, hyperparameters, weight, threads, checkpoint)
 
+    def finish(
+        self,
+        data: TrainingSet,
+        hyperparameters: XGBoostHyperparameters,
+        progress: TrainingProgress,
+        checkpoint: bytes,
+    ) -> bytes:
+        """Cut back to the best round, take the fraud weight out of the scores, and write UBJSON."""
+        best = progress.best_round if progress.patience is not None else progress.rounds
+        weight = fraud_weight(hyperparameters.scale_pos_weight, data.labels(data.split.fit))
+        return without_weight(load_booster(checkpoint)[:best], weight)
+
     def load(self, model: bytes) -> "XGBoostModel":
         """Read UBJSON. :raises ValueError: not a model."""
         return XGBoostModel(load_booster(model))
-
-    def figures(self, model: FittedModel) -> Mapping[str, Any]:
-        """Number of trees."""
-        return {"trees": model.rounds}
 
 
 class XGBoostModel:
@@ -135,6 +143,11 @@ class XGBoostModel:
     def rounds(self) -> int:
         """Number of trees."""
         return int(self.booster.num_boosted_rounds())
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """As in the training matrix."""
+        return tuple(self.booster.feature_names or ())
 
     def predict(self, features: Features) -> npt.NDArray[np.float32]:
         """Probabilities of fraud, shape (n,); memory stays at one block of rows."""
@@ -163,7 +176,6 @@ class _Boosting:
     ) -> None:
         self._matrices = matrices
         self._hyperparameters = hyperparameters
-        self._weight = weight
         self._sampling = hyperparameters.subsample < 1 or hyperparameters.colsample_bytree < 1
         parameters = booster_parameters(hyperparameters, weight, threads)
         self._booster = load_xgboost().Booster(cache=list(matrices))
@@ -198,11 +210,6 @@ class _Boosting:
     def checkpoint(self) -> bytes:
         """The booster as UBJSON."""
         return bytes(self._booster.save_raw("ubj"))
-
-    def finish(self, progress: TrainingProgress) -> bytes:
-        """Cut back to the best round, take the fraud weight out of the scores, and write UBJSON."""
-        best = progress.best_round if progress.patience is not None else progress.rounds
-        return without_weight(self._booster[:best], self._weight)
 
 
 def booster_parameters(hyperparameters: XGBoostHyperparameters, weight: float, threads: int) -> dict[str, Any]:

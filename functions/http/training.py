@@ -1,0 +1,73 @@
+"""Training jobs and the algorithm library."""
+
+from typing import Any
+from uuid import UUID
+
+import azure.durable_functions as df
+
+from functions.endpoint import Call, PageQuery, Reply, accepted, endpoint
+from shared.platform.errors import Unavailable
+from shared.training.model import JobStatus, TrainingJob, TrainingRequest
+
+bp = df.Blueprint()
+
+
+class JobQuery(PageQuery):
+    """Filters of the list of jobs."""
+
+    status: JobStatus | None = None
+    feature_set_id: UUID | None = None
+
+
+@endpoint(bp, "GET", "training/algorithms", summary="Algorithms and their hyperparameters")
+async def list_algorithms(call: Call) -> Reply:
+    """Each with the JSON schema of its hyperparameters."""
+    return Reply(call.services.training.algorithms())
+
+
+@endpoint(bp, "GET", "training/jobs", summary="List training jobs, newest first", query=JobQuery)
+async def list_training_jobs(call: Call) -> Reply:
+    """One page, without curves and tracebacks."""
+    query: JobQuery = call.query
+    jobs, total = await call.services.training.list_page(
+        status=query.status, feature_set_id=query.feature_set_id, limit=query.page_size, offset=query.offset
+    )
+    return Reply([_shown(job) for job in jobs], pagination=query.pagination(total))
+
+
+@endpoint(
+    bp,
+    "POST",
+    "training/jobs",
+    summary="Train a model on a feature set",
+    body=TrainingRequest,
+    status=202,
+    durable=True,
+)
+async def start_training_job(call: Call) -> Reply:
+    """Queues the job and starts its orchestration."""
+    job = await call.services.training.create(call.body, caller=call.caller, origin=call.origin)
+    assert call.durable is not None
+    try:
+        await call.durable.start_new("train_model", job.orchestration_id, {"job_id": str(job.id)})
+    except Exception as error:
+        await call.services.training.stages.fail(job.id, "the orchestration could not be started")
+        raise Unavailable("the orchestration could not be started", target="orchestration") from error
+    return accepted(_shown(job), f"/api/v1/training/jobs/{job.id}")
+
+
+@endpoint(bp, "GET", "training/jobs/{job_id:guid}", summary="One training job")
+async def get_training_job(call: Call) -> Reply:
+    """Status, progress, curves, figures, and the model once there is one."""
+    return Reply(_shown(await call.services.training.get(call.path_id("job_id"))))
+
+
+@endpoint(bp, "POST", "training/jobs/{job_id:guid}/cancel", summary="Cancel a training job")
+async def cancel_training_job(call: Call) -> Reply:
+    """Takes effect within the slice in progress."""
+    job = await call.services.training.cancel(call.path_id("job_id"), caller=call.caller, origin=call.origin)
+    return Reply(_shown(job))
+
+
+def _shown(job: TrainingJob) -> dict[str, Any]:
+    return {"job_id": job.id, **job.model_dump()}

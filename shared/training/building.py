@@ -1,0 +1,59 @@
+"""From the last checkpoint of a run to the files of a model."""
+
+import platform
+from collections.abc import Mapping
+
+import numpy as np
+
+from shared.platform.xgboost_runtime import load_xgboost
+from shared.training.algorithms import algorithm, parse
+from shared.training.artifacts import ModelArtifact, pack_artifact
+from shared.training.assessment import assess
+from shared.training.model import FeatureSetSource, TrainingJob, model_id_of
+from shared.training.progress import TrainingProgress
+from shared.training.training_set import TrainingSet
+
+
+def build_artifact(
+    job: TrainingJob,
+    source: FeatureSetSource,
+    data: TrainingSet,
+    progress: TrainingProgress,
+    checkpoint: bytes,
+    files: Mapping[str, bytes],
+) -> ModelArtifact:
+    """Finish the model, judge it, and describe it together with the ``files`` of its features.
+
+    The same run gives the same bytes, so that doing it again changes nothing.
+
+    :raises UntrainableData: the threshold policy cannot be applied to this data.
+    """
+    entry = algorithm(job.algorithm)
+    model_bytes = entry.finish(data, parse(job.algorithm, job.hyperparameters), progress, checkpoint)
+    model = entry.load(model_bytes)
+    verdict = assess(model, data, job.threshold_policy)
+    return pack_artifact(
+        {entry.model_file: model_bytes, **files},
+        {
+            "model_id": model_id_of(job.id),
+            "name": job.name,
+            "algorithm": job.algorithm,
+            "hyperparameters": job.hyperparameters,
+            "feature_set_id": job.feature_set_id,
+            "dataset_id": source.dataset_id,
+            "training_job_id": job.id,
+            "feature_names": list(data.table.feature_names),
+            "threshold": verdict.threshold,
+            "threshold_policy": {**job.threshold_policy.model_dump(), "met": verdict.policy_met},
+            "model_file": entry.model_file,
+            "metrics": {**verdict.metrics, "validation": verdict.validation},
+            "feature_importance": verdict.feature_importance,
+            "score_profile": verdict.score_profile,
+            "training": {"split": data.split.to_json(), "rounds": model.rounds, **progress.shown()},
+            "versions": {
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "xgboost": load_xgboost().__version__,
+            },
+        },
+    )

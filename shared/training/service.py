@@ -1,0 +1,137 @@
+"""Training jobs as people see them: asked for, looked at, cancelled. What runs them is in ``stages``."""
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID, uuid4
+
+from pydantic import ValidationError
+
+from shared.audit import service as audit
+from shared.audit.model import Origin
+from shared.features.plan import FeaturePlan
+from shared.platform.blobs import BlobMissing, BlobStore
+from shared.platform.clock import Clock
+from shared.platform.database import Database
+from shared.platform.errors import Conflict, NotFound, invalid_field
+from shared.training import repository
+from shared.training.algorithms import algorithm, catalogue, parse
+from shared.training.model import FeatureSetSource, JobStatus, TrainingJob, TrainingRequest
+from shared.users.model import Caller
+
+if TYPE_CHECKING:
+    from shared.training.stages import TrainingStages
+
+_READY: Final = "COMPLETED"
+
+
+class TrainingService:
+    """Use cases of training."""
+
+    def __init__(self, database: Database, blobs: BlobStore, clock: Clock) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._clock = clock
+
+    @cached_property
+    def stages(self) -> "TrainingStages":
+        """What the orchestration's activities call; its caches live as long as the worker."""
+        from shared.training.stages import TrainingStages
+
+        return TrainingStages(self._database, self._blobs, self._clock)
+
+    def algorithms(self) -> list[dict[str, Any]]:
+        """The algorithm library with the JSON schema of each one's hyperparameters."""
+        return catalogue()
+
+    async def create(self, request: TrainingRequest, *, caller: Caller, origin: Origin) -> TrainingJob:
+        """Queue a job; the caller of this starts its orchestration.
+
+        :raises InvalidContent: unknown algorithm or feature set, hyperparameters out of range, no label.
+        :raises Conflict: the feature set is not completed.
+        """
+        hyperparameters = parse(request.algorithm, request.hyperparameters)
+        async with self._database.connection() as conn:
+            source = await repository.get_feature_set(conn, request.feature_set_id)
+        if source is None:
+            raise invalid_field("feature_set_id", "no feature set has this id")
+        if source.status != _READY:
+            raise Conflict(f"the feature set is {source.status}; it must be {_READY}", target="feature_set_id")
+        if algorithm(request.algorithm).needs_labels:
+            await self._require_label(source)
+        job_id = uuid4()
+        async with self._database.transaction() as conn:
+            job = await repository.insert_job(
+                conn,
+                job_id,
+                request,
+                hyperparameters=hyperparameters.model_dump(mode="json"),
+                total_epochs=algorithm(request.algorithm).total_rounds(hyperparameters),
+                created_by=caller.user_id,
+                now=self._clock(),
+            )
+            await audit.record(
+                conn,
+                origin,
+                caller,
+                action="CREATE",
+                resource_type="training_job",
+                resource_id=job_id,
+                new={"name": job.name, "algorithm": job.algorithm, "feature_set_id": str(job.feature_set_id)},
+            )
+        return job
+
+    async def _require_label(self, source: FeatureSetSource) -> None:
+        try:
+            plan = await asyncio.to_thread(FeaturePlan.from_json, await self._blobs.read_bytes(source.plan_path))
+        except (BlobMissing, ValidationError) as error:
+            raise Conflict("the feature set's plan cannot be read", target="feature_set_id") from error
+        if plan.config.label_column is None:
+            raise invalid_field("feature_set_id", "the feature set has no label column, so there is nothing to learn")
+
+    async def get(self, job_id: UUID) -> TrainingJob:
+        """One job.
+
+        :raises NotFound: there is none with this id.
+        """
+        async with self._database.connection() as conn:
+            job = await repository.get_job(conn, job_id)
+        if job is None:
+            raise NotFound("no training job has this id", target="job_id")
+        return job
+
+    async def list_page(
+        self, *, status: JobStatus | None, feature_set_id: UUID | None, limit: int, offset: int
+    ) -> tuple[list[TrainingJob], int]:
+        """One page of jobs without curves, newest first, and how many the filters leave."""
+        async with self._database.connection() as conn:
+            return await repository.list_jobs(
+                conn, status=status, feature_set_id=feature_set_id, limit=limit, offset=offset
+            )
+
+    async def cancel(self, job_id: UUID, *, caller: Caller, origin: Origin) -> TrainingJob:
+        """Cancel a job that has not ended; a slice in progress notices within seconds. Cancelling twice is no error.
+
+        :raises NotFound: there is none with this id.
+        :raises Conflict: it is COMPLETED or FAILED.
+        """
+        async with self._database.transaction() as conn:
+            before = await repository.get_job(conn, job_id, lock=True)
+            if before is None:
+                raise NotFound("no training job has this id", target="job_id")
+            if before.status is JobStatus.CANCELLED:
+                return before
+            cancelled = await repository.cancel_job(conn, job_id, self._clock())
+            if cancelled is None:
+                raise Conflict(f"the job is {before.status.value}", target="job_id")
+            await audit.record(
+                conn,
+                origin,
+                caller,
+                action="CANCEL",
+                resource_type="training_job",
+                resource_id=job_id,
+                old={"status": before.status.value},
+                new={"status": cancelled.status.value},
+            )
+        return cancelled

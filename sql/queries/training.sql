@@ -1,0 +1,132 @@
+-- name: insert_job
+-- A queued job.
+INSERT INTO training_jobs (
+    id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy,
+    status, progress, current_epoch, total_epochs, orchestration_id, created_by, queued_at, created_at
+)
+VALUES (
+    %(id)s, %(name)s, %(feature_set_id)s, %(algorithm)s, %(hyperparameters)s, %(train_test_split)s,
+    %(threshold_policy)s, 'QUEUED', 0, 0, %(total_epochs)s, %(orchestration_id)s, %(created_by)s, %(now)s, %(now)s
+)
+RETURNING *;
+
+-- name: get_job
+-- One job by id.
+SELECT *
+FROM training_jobs
+WHERE id = %(job_id)s;
+
+-- name: lock_job
+-- One job by id, held until the transaction ends.
+SELECT *
+FROM training_jobs
+WHERE id = %(job_id)s
+FOR UPDATE;
+
+-- name: list_jobs
+-- One page of jobs, newest first, without the curves.
+SELECT
+    id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy, status, progress,
+    current_epoch, total_epochs, metrics - 'curves' AS metrics, final_metrics, model_id, error_message,
+    NULL AS error_traceback, orchestration_id, queued_at, started_at, completed_at, created_by, created_at
+FROM training_jobs
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(feature_set_id)s::uuid IS NULL OR feature_set_id = %(feature_set_id)s)
+ORDER BY created_at DESC, id
+LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: count_jobs
+-- How many jobs the same filters leave.
+SELECT count(*) AS total
+FROM training_jobs
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(feature_set_id)s::uuid IS NULL OR feature_set_id = %(feature_set_id)s);
+
+-- name: start_job
+-- QUEUED becomes RUNNING; a job that runs already is returned as it is, one that has ended is not.
+UPDATE training_jobs
+SET status = 'RUNNING',
+    started_at = coalesce(started_at, %(now)s)
+WHERE id = %(job_id)s
+  AND status IN ('QUEUED', 'RUNNING')
+RETURNING *;
+
+-- name: report_progress
+-- Where a running job stands, and nothing for one that has ended meanwhile. Rounds can go back: a worker died.
+UPDATE training_jobs
+SET current_epoch = %(current_epoch)s,
+    progress = %(progress)s,
+    metrics = coalesce(metrics, '{}'::jsonb) || %(metrics)s
+WHERE id = %(job_id)s
+  AND status = 'RUNNING'
+RETURNING id;
+
+-- name: cancel_job
+-- A job that has not ended is cancelled.
+UPDATE training_jobs
+SET status = 'CANCELLED',
+    completed_at = %(now)s
+WHERE id = %(job_id)s
+  AND status IN ('QUEUED', 'RUNNING')
+RETURNING *;
+
+-- name: fail_job
+-- A job that has not ended has failed, with the reason.
+UPDATE training_jobs
+SET status = 'FAILED',
+    completed_at = %(now)s,
+    error_message = %(error_message)s,
+    error_traceback = coalesce(%(error_traceback)s, error_traceback)
+WHERE id = %(job_id)s
+  AND status IN ('QUEUED', 'RUNNING')
+RETURNING *;
+
+-- name: note_traceback
+-- What an attempt died of; the next attempt may still succeed.
+UPDATE training_jobs
+SET error_traceback = %(error_traceback)s
+WHERE id = %(job_id)s
+  AND status IN ('QUEUED', 'RUNNING');
+
+-- name: complete_job
+-- A running job has made its model.
+UPDATE training_jobs
+SET status = 'COMPLETED',
+    progress = 1,
+    completed_at = %(now)s,
+    model_id = %(model_id)s,
+    final_metrics = %(final_metrics)s,
+    error_traceback = NULL
+WHERE id = %(job_id)s
+  AND status = 'RUNNING'
+RETURNING *;
+
+-- name: get_feature_set
+-- What training needs to know of a feature set.
+SELECT id, dataset_id, name, status
+FROM feature_sets
+WHERE id = %(feature_set_id)s;
+
+-- name: lock_model_name
+-- Models of one name get their versions one after the other.
+SELECT pg_advisory_xact_lock(hashtextextended('ml_models.name:' || %(name)s, 0));
+
+-- name: versions_of_name
+-- Every version of a model name.
+SELECT version
+FROM ml_models
+WHERE name = %(name)s;
+
+-- name: insert_model
+-- The model that a job made; a second insert of the same job changes nothing.
+INSERT INTO ml_models (
+    id, name, version, description, algorithm, hyperparameters, feature_set_id, training_job_id, storage_path,
+    model_size_bytes, metrics, feature_names, feature_importance, threshold, artifact_sha256, status, created_by,
+    created_at, updated_at
+)
+VALUES (
+    %(id)s, %(name)s, %(version)s, %(description)s, %(algorithm)s, %(hyperparameters)s, %(feature_set_id)s,
+    %(training_job_id)s, %(storage_path)s, %(model_size_bytes)s, %(metrics)s, %(feature_names)s,
+    %(feature_importance)s, %(threshold)s, %(artifact_sha256)s, 'TRAINED', %(created_by)s, %(now)s, %(now)s
+)
+ON CONFLICT (id) DO NOTHING;
