@@ -172,7 +172,8 @@ def _leave_busy_threads() -> None:
 def run_host(root: Path, state_dir: Path, port: int, drain_seconds: float = DRAIN_SECONDS) -> None:
     """Run the app in root until SIGTERM or SIGINT, with state (keys, journal, timers, issuer key) in state_dir.
 
-    In-flight requests and activities get drain_seconds to end. Settings come from local.settings.json where the environment lacks them.
+    Running requests and activities get drain_seconds to end. Settings that the environment lacks come from
+    local.settings.json.
 
     Raises:
         AppError: the app cannot be loaded, or the port is in use.

@@ -6,6 +6,8 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from tests.fixtures.devhost import HostProcess
 
 
@@ -76,9 +78,5 @@ def test_missed_run_is_made_up_once(own_host: HostProcess) -> None:
 def test_bad_schedule_stops_the_start(own_host: HostProcess) -> None:
     """A malformed schedule is reported at the start."""
     own_host.environment["EVERY_SECOND"] = "every second"
-    try:
+    with pytest.raises(AssertionError, match="'every second' is neither"):
         own_host.start()
-    except AssertionError as error:
-        assert "'every second' is neither" in str(error)
-    else:
-        raise AssertionError("the host started")
