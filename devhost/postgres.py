@@ -11,6 +11,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ USER = "postgres"
 MAINTENANCE_DATABASE = "postgres"
 LONGEST_SOCKET_PATH = 100  # sockaddr_un holds 104 bytes on macOS, 108 on Linux
 START_SECONDS = 60
+PORT_LINE, STATUS_LINE = 3, 7  # of postmaster.pid, counted from zero
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "fsync": "on",
@@ -70,6 +72,7 @@ class PostgresServer:
         self._account = server_account()
         self._password_file = self.data_dir.parent / "password"
         self._socket_dir = self.data_dir.parent / "socket"
+        self._pid_file = self.data_dir / "postmaster.pid"
 
     @staticmethod
     def reachable(folder: Path) -> Path:
@@ -135,11 +138,13 @@ class PostgresServer:
         """
         self.initialise()
         if self.running:
-            self.port = self._running_port()
+            self._await_running()
         else:
             self._refuse_busy_port()
+            shutil.rmtree(self._socket_dir, ignore_errors=True)  # a killed server leaves its lock file
             self._own_folder(self._socket_dir)
             self._write_settings()
+            self._disown_stale_pid_file()
             self._run(
                 "pg_ctl", "start", "--pgdata", str(self.data_dir), "--log", str(self.log), "--wait",
                 "--timeout", str(START_SECONDS), "--silent",
@@ -154,10 +159,8 @@ class PostgresServer:
     @property
     def running(self) -> bool:
         """Whether a postmaster serves this data directory."""
-        if not (self.data_dir / "postmaster.pid").exists():
-            return False
-        command = [self.binaries.program("pg_ctl"), "status", "--pgdata", str(self.data_dir)]
-        return self._execute(command).returncode == 0
+        lines = self._pid_file_lines()
+        return bool(lines) and _is_postgres(int(lines[0]))
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
         """Create the database unless it exists, as a copy of ``template``; returns its address."""
@@ -196,8 +199,35 @@ class PostgresServer:
                 message = f"port {self.port} on 127.0.0.1 is taken by another program; PostgreSQL cannot listen there"
                 raise PostgresUnavailable(message) from error
 
-    def _running_port(self) -> int:
-        return int((self.data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()[3])
+    def _pid_file_lines(self) -> list[str]:
+        try:
+            return self._pid_file.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _await_running(self) -> None:
+        """Wait until the server that somebody else started takes connections, and take over its port."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            lines = self._pid_file_lines()
+            if len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() == "ready":
+                self.port = int(lines[PORT_LINE])
+                return
+            time.sleep(0.1)
+        message = f"PostgreSQL in {self.data_dir} runs but takes no connections; see {self.log}"
+        raise PostgresUnavailable(message)
+
+    def _disown_stale_pid_file(self) -> None:
+        """Let a killed server be started although its process id is somebody else's by now.
+
+        PostgreSQL refuses to start while the recorded process exists. The file is kept, with the id of a process that
+        has ended: PostgreSQL then still checks that no orphan of the old server uses the shared memory it names.
+        """
+        lines = self._pid_file_lines()
+        if lines and not _is_postgres(int(lines[0])):
+            ended = subprocess.Popen(["true"])
+            ended.wait()
+            self._pid_file.write_text("\n".join([str(ended.pid), *lines[1:], ""]), encoding="utf-8")
 
     def _own_folder(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -247,3 +277,17 @@ def _write_private(path: Path, text: str, account: Account | None) -> None:
         file.write(text)
     if account is not None:
         os.chown(path, account.uid, account.gid)
+
+
+def _is_postgres(pid: int) -> bool:
+    """Whether the process is a running PostgreSQL server: not ended, not a zombie, not another program."""
+    if Path("/proc/self/stat").exists():
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        name, _, rest = status.partition("(")[2].rpartition(")")
+        return name.startswith("postgres") and rest.split()[0] not in ("Z", "X")
+    listed = subprocess.run(["ps", "-o", "stat=,comm=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, command = listed.stdout.strip().partition(" ")
+    return not state.startswith("Z") and Path(command.strip()).name.startswith("postgres")

