@@ -18,7 +18,7 @@ Command = Callable[[argparse.Namespace], int]
 def start(options: argparse.Namespace) -> int:
     """Start everything; train and promote a first model when there is none; score a transaction."""
     begun = time.monotonic()
-    services = LocalServices()
+    services = LocalServices.of_environment()
     print("Starting", flush=True)
     services.start(services_only=options.services_only)
     if options.services_only:
@@ -56,21 +56,21 @@ def _demonstrate(services: LocalServices, demo: bool) -> str:
 
 def stop(options: argparse.Namespace) -> int:
     """Stop what runs; data stays."""
-    stopped = LocalServices().stop()
+    stopped = LocalServices.of_environment().stop()
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
     return 0
 
 
 def reset(options: argparse.Namespace) -> int:
     """Stop everything and delete all local data."""
-    LocalServices().reset()
+    LocalServices.of_environment().reset()
     print("local data, keys and settings are deleted; make start begins anew")
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
     """Say what runs and where; exit code 3 when something does not."""
-    found = LocalServices().status()
+    found = LocalServices.of_environment().status()
     for service in found:
         print(
             f"  {service.name:<10} {'running' if service.running else 'stopped':<8} {service.address:<32} {service.log}"
@@ -82,13 +82,13 @@ def token(options: argparse.Namespace) -> int:
     """Print a bearer token and nothing else."""
     from devhost.tokens import token as make_token
 
-    print(make_token(LocalServices(), options.role))
+    print(make_token(LocalServices.of_environment(), options.role))
     return 0
 
 
 def logs(options: argparse.Namespace) -> int:
     """Follow the logs of all services until interrupted."""
-    files = [str(service.log) for service in LocalServices().status() if service.log.exists()]
+    files = [str(service.log) for service in LocalServices.of_environment().status() if service.log.exists()]
     if not files:
         raise Failure("there are no logs yet", "make start")
     follow = [] if options.no_follow else ["-F"]

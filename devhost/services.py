@@ -43,16 +43,24 @@ class Service:
 class LocalServices:
     """PostgreSQL, Azurite and the host of one clone, with all their state in one folder.
 
-    state: the folder, `.local` by default. settings: the settings file to keep up to date.
+    state: the folder, `.local` by default. settings: the settings file to keep up to date, by default the one that the
+    Functions host reads, or one inside `state` when that is elsewhere.
     """
 
     def __init__(self, root: Path = ROOT, state: Path | None = None, settings: Path | None = None) -> None:
         self.root = root
-        self.state = root / ".local" if state is None else state
-        self.settings = root / "local.settings.json" if settings is None else settings
+        self.state = root / ".local" if state is None else state.resolve()
+        home = root if state is None else self.state
+        self.settings = home / "local.settings.json" if settings is None else settings
         self.azurite = Daemon("azurite", self.state)
         self.host = Daemon("host", self.state)
         self.ports = PortBook(self.state / "state.json")
+
+    @classmethod
+    def of_environment(cls) -> LocalServices:
+        """Those of this clone, or of the folder that SHADOW_HUBBLE_LOCAL names: a second run beside the first."""
+        elsewhere = os.environ.get("SHADOW_HUBBLE_LOCAL")
+        return cls(state=Path(elsewhere) if elsewhere else None)
 
     @property
     def secrets(self) -> LocalSecrets:
