@@ -10,6 +10,7 @@ import os
 import threading
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, TypedDict
@@ -159,12 +160,12 @@ class TrainingStages:
             return trainer or self._start(job, data, progress, checkpoint)
 
         written = await self._run_slice(job_id, start, progress)
+        if not await self._report(job_id, progress):
+            return await self._ended(job_id)
         stored = await self._progress(job_id)
         if stored.rounds < progress.rounds:  # else another worker is ahead, with the same model
             await self._blobs.upload_bytes(_checkpoint_path(job_id, progress.rounds), written)
             await self._blobs.upload_bytes(_progress_path(job_id), progress.to_json())
-        if not await self._report(job_id, progress):
-            return await self._ended(job_id)
         return StageResult(status=JobStatus.RUNNING.value, finished=progress.finished)
 
     def _start(
@@ -291,12 +292,16 @@ class TrainingStages:
             raise NotFound("no training job has this id", target="job_id")
         self._runs.drop(job_id)
         if job.status.final:
-            await self._blobs.delete_prefix(job_prefix(job_id))
+            await self._delete(job_prefix(job_id))
             if job.status is JobStatus.COMPLETED:
                 _log.info(JOB_COMPLETED, job_id=str(job_id), model_id=str(job.model_id))
             else:
-                await self._blobs.delete_prefix(model_prefix(model_id_of(job_id)))
+                await self._delete(model_prefix(model_id_of(job_id)))
         return StageResult(status=job.status.value, finished=True)
+
+    async def _delete(self, prefix: str) -> None:
+        with suppress(BlobMissing):  # another worker tidies the same job
+            await self._blobs.delete_prefix(prefix)
 
     async def _running(self, job_id: UUID) -> TrainingJob | None:
         async with self._database.connection() as conn:

@@ -42,9 +42,7 @@ def test_areas_equal_scikit_learn(scored: tuple[np.ndarray, np.ndarray]) -> None
 
 
 @given(_scored(), st.sampled_from([0.001, 0.01, 0.05, 0.3, 1.0]))
-def test_recall_at_fpr_is_the_best_point_of_the_roc_curve(
-    scored: tuple[np.ndarray, np.ndarray], limit: float
-) -> None:
+def test_recall_at_fpr_is_the_best_point_of_the_roc_curve(scored: tuple[np.ndarray, np.ndarray], limit: float) -> None:
     """Recall at an FPR limit is the highest true positive rate that scikit-learn's ROC curve reaches within it."""
     scores, labels = scored
     fpr, tpr, _ = oracle.roc_curve(labels, scores, drop_intermediate=False)
@@ -113,8 +111,10 @@ def test_no_other_threshold_serves_a_policy_better(
     elif kind == "precision":
         good = [c for c in others if flagged(c) and c.precision >= target]
         assert choice.met == bool(good)
-        assert chosen.recall == max(c.recall for c in good) if good else chosen.precision == max(
-            c.precision for c in others
+        assert (
+            chosen.recall == max(c.recall for c in good)
+            if good
+            else chosen.precision == max(c.precision for c in others)
         )
     elif kind == "fpr":
         assert chosen.fpr <= target

@@ -1,0 +1,402 @@
+"""Training jobs on a real database and a real blob store."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import polars as pl
+import pytest
+from psycopg.types.json import Jsonb
+from pydantic import ValidationError
+
+from shared.audit.model import Origin
+from shared.datasets.model import Column, DatasetSchema
+from shared.features.batch import fit_plan, transform
+from shared.features.config import FeatureConfig
+from shared.features.inference import infer_config
+from shared.monitoring.profile import build_profile
+from shared.platform.blobs import BlobStore
+from shared.platform.clock import utc_now
+from shared.platform.database import Database, Row
+from shared.platform.errors import Conflict, InvalidContent, NotFound
+from shared.training.artifact_store import read_artifact
+from shared.training.artifacts import load_artifact, verify_artifact
+from shared.training.model import JobStatus, TrainingJob, TrainingRequest, job_prefix, model_id_of, model_prefix
+from shared.training.service import TrainingService
+from shared.training.slices import SliceLimits
+from shared.training.stages import TrainingStages
+from shared.training.worker_cache import TableCache
+from shared.users.model import Caller
+
+QUICK = {"n_estimators": 30, "learning_rate": 0.3, "max_depth": 4, "early_stopping_rounds": 10}
+
+
+def _transactions(rows: int = 3000, seed: int = 5) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    amount = rng.lognormal(3, 1, rows)
+    kind = rng.integers(0, 4, rows)
+    risk = np.log(amount) + (kind == 2) * 1.5 + rng.normal(scale=0.5, size=rows)
+    start = np.datetime64("2024-01-01T00:00:00", "us")
+    return pl.DataFrame(
+        {
+            "transaction_id": [f"t{i}" for i in range(rows)],
+            "transaction_time": start + np.arange(rows) * np.timedelta64(60, "s"),
+            "amount": amount,
+            "kind": np.array(["card", "bank", "gift", "cash"])[kind],
+            "is_fraud": (risk > np.quantile(risk, 0.95)).astype(np.int64),
+        }
+    )
+
+
+@pytest.fixture
+def service(database: Database, blobs: BlobStore) -> TrainingService:
+    return TrainingService(database, blobs, utc_now)
+
+
+@pytest.fixture
+def worker(database: Database, blobs: BlobStore, tmp_path: Path) -> Callable[..., TrainingStages]:
+    """Makes workers that share nothing but the database and the blob store."""
+
+    def make(rounds: int | None = None) -> TrainingStages:
+        limits = SliceLimits(seconds=60, rounds=rounds)
+        return TrainingStages(database, blobs, utc_now, limits=limits, tables=TableCache(tmp_path / str(uuid4())))
+
+    return make
+
+
+@pytest.fixture
+async def feature_set(database: Database, blobs: BlobStore, tmp_path: Path) -> UUID:
+    return await _feature_set(database, blobs, tmp_path)
+
+
+async def _feature_set(
+    database: Database,
+    blobs: BlobStore,
+    folder: Path,
+    *,
+    frame: pl.DataFrame | None = None,
+    status: str = "COMPLETED",
+    change: Callable[[pl.DataFrame], pl.DataFrame] = lambda features: features,
+) -> UUID:
+    """A feature set as feature engineering leaves it: rows in the database, three files in Blob."""
+    frame = _transactions() if frame is None else frame
+    types = {"transaction_time": "datetime", "amount": "float", "is_fraud": "integer"}
+    schema = DatasetSchema(
+        columns=[Column(name=name, type=types.get(name, "string"), nullable=False) for name in frame.columns]
+    )
+    config = infer_config(schema, FeatureConfig())
+    plan = fit_plan(frame.head(int(len(frame) * 0.8)).lazy(), config)
+    features = transform(plan, frame.lazy()).collect()
+    profile = build_profile({name: features[name].to_numpy() for name in plan.feature_names})
+    rows = features.with_columns(
+        frame["is_fraud"].cast(pl.Int8).alias("__label"),
+        frame["transaction_time"].dt.replace_time_zone("UTC").alias("__time"),
+        frame["transaction_id"].alias("__id"),
+    )
+    dataset_id, feature_set_id = uuid4(), uuid4()
+    path = folder / f"{feature_set_id}.parquet"
+    change(rows).write_parquet(path)
+    await blobs.upload_file(f"feature_sets/{feature_set_id}/features.parquet", path)
+    await blobs.upload_bytes(f"feature_sets/{feature_set_id}/plan.json", plan.to_json())
+    await blobs.upload_bytes(f"feature_sets/{feature_set_id}/profile.json", profile.to_json())
+    async with database.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO datasets (id, name, storage_path) VALUES (%s, 'd', 'p')", (dataset_id,)
+        )  # fmt: skip
+        await conn.execute(
+            "INSERT INTO feature_sets (id, dataset_id, name, config, status) VALUES (%s, %s, 'f', %s, %s)",
+            (feature_set_id, dataset_id, Jsonb({}), status),
+        )
+    return feature_set_id
+
+
+def _request(feature_set_id: UUID, **changes: Any) -> TrainingRequest:
+    body: dict[str, Any] = {"name": "fraud", "feature_set_id": feature_set_id, "hyperparameters": QUICK, **changes}
+    return TrainingRequest.model_validate(body)
+
+
+async def _finish(stages: TrainingStages, job_id: UUID) -> None:
+    """What the orchestration does, on one worker."""
+    result = await stages.prepare(job_id)
+    while not result["finished"]:
+        result = await stages.train_slice(job_id)
+    await stages.evaluate(job_id)
+    await stages.register(job_id)
+
+
+async def _models(database: Database) -> list[Row]:
+    async with database.connection() as conn:
+        return await (await conn.execute("SELECT * FROM ml_models ORDER BY version")).fetchall()
+
+
+async def test_a_job_becomes_a_registered_and_verified_model(
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    database: Database,
+    blobs: BlobStore,
+    feature_set: UUID,
+    origin: Origin,
+    system: Caller,
+) -> None:
+    """Row, files, metrics and audit agree; checkpoints are gone; the model scores what it never saw."""
+    job = await service.create(_request(feature_set), caller=system, origin=origin)
+    assert (job.status, job.total_epochs, job.progress) == (JobStatus.QUEUED, 30, 0)
+    assert job.hyperparameters["reg_lambda"] == 1.0
+    await _finish(worker(rounds=8), job.id)
+
+    done = await service.get(job.id)
+    assert (done.status, done.progress, done.error_message) == (JobStatus.COMPLETED, 1, None)
+    assert done.started_at is not None
+    assert done.completed_at is not None
+    assert done.metrics is not None
+    assert done.metrics["split"]["ordered_by"] == "time"
+    assert len(done.metrics["curves"]["validation"]["aucpr"]) == done.current_epoch
+    [model] = await _models(database)
+    assert (model["id"], model["version"], model["status"]) == (model_id_of(job.id), "1.0", "TRAINED")
+    assert done.model_id == model["id"]
+    assert done.final_metrics == model["metrics"]
+    assert model["metrics"]["auc_roc"] > 0.9
+    assert set(model["feature_importance"]) == set(model["feature_names"])
+
+    files = await read_artifact(blobs, model["id"])
+    metadata, contents = verify_artifact(files, model["artifact_sha256"])
+    assert set(contents) == {"model.ubj", "plan.json", "profile.json"}
+    assert sum(map(len, files.values())) == model["model_size_bytes"]
+    assert metadata.threshold == model["threshold"]
+    loaded = load_artifact(files, model["artifact_sha256"], version=model["version"])
+    assert list(loaded.plan.feature_names) == model["feature_names"]
+    assert await blobs.delete_prefix(job_prefix(job.id)) == 0
+    async with database.connection() as conn:
+        actions = await (
+            await conn.execute("SELECT action, resource_type FROM audit_logs ORDER BY created_at, resource_type DESC")
+        ).fetchall()
+    assert [(a["action"], a["resource_type"]) for a in actions] == [("CREATE", "training_job"), ("CREATE", "model")]
+
+
+async def test_workers_that_die_after_any_stage_change_nothing(
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    database: Database,
+    blobs: BlobStore,
+    feature_set: UUID,
+    origin: Origin,
+    system: Caller,
+) -> None:
+    """Every stage runs twice, each time on a new worker, and the one model equals that of a quiet run bit for bit."""
+    quiet = await service.create(_request(feature_set, name="quiet"), caller=system, origin=origin)
+    await _finish(worker(), quiet.id)
+
+    job = await service.create(_request(feature_set, name="stormy"), caller=system, origin=origin)
+    await worker().prepare(job.id)
+    result = await worker().prepare(job.id)
+    slices = 0
+    while not result["finished"]:
+        slices += 1
+        result = await worker(rounds=3).train_slice(job.id)
+    assert slices > 3
+    for stage in ("train_slice", "evaluate", "evaluate", "register", "register", "evaluate", "prepare"):
+        await getattr(worker(), stage)(job.id)
+
+    assert [(m["name"], m["version"]) for m in await _models(database)] == [("quiet", "1.0"), ("stormy", "1.0")]
+    models = [await blobs.read_bytes(model_prefix(model_id_of(j.id)) + "model.ubj") for j in (quiet, job)]
+    assert models[0] == models[1]
+    stormy = await service.get(job.id)
+    assert stormy.status is JobStatus.COMPLETED
+    verify_artifact(await read_artifact(blobs, model_id_of(job.id)), (await _models(database))[1]["artifact_sha256"])
+
+
+async def test_two_workers_on_one_job_at_a_time_make_one_model(
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    database: Database,
+    feature_set: UUID,
+    origin: Origin,
+    system: Caller,
+) -> None:
+    """A worker believed dead that goes on beside its replacement does no harm."""
+    job = await service.create(_request(feature_set), caller=system, origin=origin)
+    await asyncio.gather(_finish(worker(rounds=4), job.id), _finish(worker(rounds=7), job.id))
+    assert (await service.get(job.id)).status is JobStatus.COMPLETED
+    assert len(await _models(database)) == 1
+
+
+async def test_models_of_one_name_are_counted_up_even_when_made_together(
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    database: Database,
+    feature_set: UUID,
+    origin: Origin,
+    system: Caller,
+) -> None:
+    """Three jobs that register at once get three versions."""
+    jobs = [
+        await service.create(
+            _request(feature_set, hyperparameters={"n_estimators": 2}), caller=system, origin=origin
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    stages = worker()
+    for job in jobs:
+        await stages.prepare(job.id)
+        await stages.train_slice(job.id)
+        await stages.evaluate(job.id)
+    await asyncio.gather(*(stages.register(job.id) for job in jobs))
+    assert [model["version"] for model in await _models(database)] == ["1.0", "2.0", "3.0"]
+
+
+async def test_cancelling_stops_a_slice_that_is_under_way(
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    database: Database,
+    blobs: BlobStore,
+    feature_set: UUID,
+    origin: Origin,
+    system: Caller,
+) -> None:
+    """A run of ten thousand rounds ends within seconds of the request, and leaves no files."""
+    endless = {"n_estimators": 10_000, "early_stopping_rounds": None, "learning_rate": 0.001}
+    job = await service.create(_request(feature_set, hyperparameters=endless), caller=system, origin=origin)
+    stages = worker()
+    await stages.prepare(job.id)
+    slice_ = asyncio.ensure_future(stages.train_slice(job.id))
+    running = await service.get(job.id)
+    while not running.current_epoch:  # the database says so, no event does
+        await asyncio.sleep(0.2)
+        running = await service.get(job.id)
+    assert 0 < running.progress < 0.9
+    assert running.eta_seconds is not None
+    await service.cancel(job.id, caller=system, origin=origin)
+    result = await asyncio.wait_for(slice_, 15)
+    assert result == {"status": "CANCELLED", "finished": True}
+    assert await blobs.delete_prefix(job_prefix(job.id)) == 0
+    assert await stages.evaluate(job.id) == {"status": "CANCELLED", "finished": True}
+    assert await _models(database) == []
+    assert (await service.cancel(job.id, caller=system, origin=origin)).status is JobStatus.CANCELLED
+
+
+async def test_a_cancelled_model_is_never_registered(
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    database: Database,
+    blobs: BlobStore,
+    feature_set: UUID,
+    origin: Origin,
+    system: Caller,
+) -> None:
+    """Cancelling between evaluation and registration removes the files that evaluation wrote."""
+    job = await service.create(_request(feature_set), caller=system, origin=origin)
+    stages = worker()
+    await stages.prepare(job.id)
+    await stages.train_slice(job.id)
+    await stages.evaluate(job.id)
+    await service.cancel(job.id, caller=system, origin=origin)
+    assert (await stages.register(job.id))["status"] == "CANCELLED"
+    assert await _models(database) == []
+    assert await blobs.delete_prefix(model_prefix(model_id_of(job.id))) == 0
+
+
+async def test_a_finished_job_cannot_be_cancelled(
+    service: TrainingService, worker: Callable[..., TrainingStages], feature_set: UUID, origin: Origin, system: Caller
+) -> None:
+    """COMPLETED is final; an unknown job is not found."""
+    job = await service.create(
+        _request(feature_set, hyperparameters={"n_estimators": 1}), caller=system, origin=origin
+    )  # fmt: skip
+    await _finish(worker(), job.id)
+    with pytest.raises(Conflict, match="COMPLETED"):
+        await service.cancel(job.id, caller=system, origin=origin)
+    with pytest.raises(NotFound):
+        await service.cancel(uuid4(), caller=system, origin=origin)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.with_columns(pl.lit(None, dtype=pl.Int8).alias("__label")), "no row has a label"),
+        (lambda f: f.with_columns(pl.lit(0, dtype=pl.Int8).alias("__label")), "all 3000 labelled rows are genuine"),
+        (lambda f: f.head(2), "2 labelled rows are too few"),
+        (
+            lambda f: f.with_columns(pl.lit(float("nan"), dtype=pl.Float32).alias("amount")),
+            "no value in the fitting part: amount",
+        ),
+    ],
+)
+async def test_data_that_cannot_be_learned_from_fails_the_job_with_the_reason(
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    database: Database,
+    blobs: BlobStore,
+    tmp_path: Path,
+    origin: Origin,
+    system: Caller,
+    change: Callable[[pl.DataFrame], pl.DataFrame],
+    message: str,
+) -> None:
+    """No retry, no riddle: FAILED, and the sentence says why."""
+    feature_set_id = await _feature_set(database, blobs, tmp_path, change=change)
+    job = await service.create(_request(feature_set_id), caller=system, origin=origin)
+    result = await worker().prepare(job.id)
+    assert result == {"status": "FAILED", "finished": True}
+    failed = await service.get(job.id)
+    assert failed.error_message is not None
+    assert message in failed.error_message
+    assert failed.error_traceback is not None
+    assert failed.completed_at is not None
+
+
+async def test_the_unexpected_is_noted_and_raised_for_another_attempt(
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    blobs: BlobStore,
+    feature_set: UUID,
+    origin: Origin,
+    system: Caller,
+) -> None:
+    """A broken checkpoint alone does not fail the job; giving up does, and keeps the traceback."""
+    job = await service.create(_request(feature_set), caller=system, origin=origin)
+    stages = worker()
+    await stages.prepare(job.id)
+    await blobs.upload_bytes(job_prefix(job.id) + "progress.json", b"{")
+    with pytest.raises(ValidationError):
+        await stages.train_slice(job.id)
+    assert (await service.get(job.id)).status is JobStatus.RUNNING
+    await stages.fail(job.id, "gave up")
+    failed = await service.get(job.id)
+    assert (failed.status, failed.error_message) == (JobStatus.FAILED, "gave up")
+    assert failed.error_traceback is not None
+    assert "ValidationError" in failed.error_traceback
+
+
+async def test_requests_that_make_no_sense_are_refused(
+    service: TrainingService, database: Database, blobs: BlobStore, tmp_path: Path, origin: Origin, system: Caller
+) -> None:
+    """An unknown or unfinished feature set and bad hyperparameters never become jobs."""
+    with pytest.raises(InvalidContent) as unknown:
+        await service.create(_request(uuid4()), caller=system, origin=origin)
+    assert unknown.value.details[0].field == "feature_set_id"
+    unfinished = await _feature_set(database, blobs, tmp_path, status="PROCESSING")
+    with pytest.raises(Conflict, match="PROCESSING"):
+        await service.create(_request(unfinished), caller=system, origin=origin)
+    with pytest.raises(InvalidContent, match="hyperparameters"):
+        await service.create(_request(unfinished, hyperparameters={"depth": 3}), caller=system, origin=origin)
+    assert await service.list_page(status=None, feature_set_id=None, limit=10, offset=0) == ([], 0)
+
+
+async def test_jobs_are_listed_newest_first_without_curves(
+    service: TrainingService, worker: Callable[..., TrainingStages], feature_set: UUID, origin: Origin, system: Caller
+) -> None:
+    """Filters and counts agree; the long parts are only in the job itself."""
+    jobs: list[TrainingJob] = [
+        await service.create(_request(feature_set, name=name), caller=system, origin=origin) for name in "abc"
+    ]
+    await worker().prepare(jobs[0].id)
+    page, total = await service.list_page(status=None, feature_set_id=feature_set, limit=2, offset=0)
+    assert ([job.name for job in page], total) == (["c", "b"], 3)
+    [running], count = await service.list_page(status=JobStatus.RUNNING, feature_set_id=None, limit=9, offset=0)
+    assert (running.id, count) == (jobs[0].id, 1)
+    assert running.metrics is not None
+    assert "curves" not in running.metrics
+    assert "split" in running.metrics
