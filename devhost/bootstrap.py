@@ -1,6 +1,6 @@
 """Make `.venv` hold exactly the locked dependencies: `python3 -m devhost.bootstrap`.
 
-Runs before anything is installed, so it uses the standard library alone and reads on Python 3.8 and newer, if only to
+Runs before anything is installed, so it uses the standard library alone and reads on Python 3.9 and newer, if only to
 look for a supported interpreter elsewhere. A stamp holds the hash of the lock file; while it matches, a run costs some
 milliseconds. An install that was cut short leaves its marker behind, and the next run starts from an empty environment.
 """
@@ -126,8 +126,11 @@ def pip_install(python: Path, arguments: list[str], log: Path, step: Step, expec
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [str(python), "-m", "pip", "install", "--progress-bar", "off", "--no-input", *arguments]
-    with open(log, "w") as record:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipe = subprocess.PIPE
+    with (
+        open(log, "w") as record,
+        subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace") as process,
+    ):
         assert process.stdout is not None
         collected = 0
         for line in process.stdout:
@@ -138,13 +141,13 @@ def pip_install(python: Path, arguments: list[str], log: Path, step: Step, expec
                 step.detail(f"{collected} of {expected} collected")
             elif line.startswith("Installing collected"):
                 step.detail("unpacking")
-        if process.wait() != 0:
-            raise Failure(
-                f"pip could not install the locked packages (whole log: {log})",
-                "look at pip's last lines above: no network or proxy (pip config, HTTPS_PROXY), a package index that "
-                "lacks a file, or a full disk; then run the same command again",
-                log=tail(log),
-            )
+    if process.returncode != 0:
+        raise Failure(
+            f"pip could not install the locked packages (whole log: {log})",
+            "look at pip's last lines above: no network or proxy (pip config, HTTPS_PROXY), a package index that "
+            "lacks a file, or a full disk; then run the same command again",
+            log=tail(log),
+        )
 
 
 def requirements_of(lock: Path) -> int:

@@ -1,4 +1,4 @@
-"""Progress in the terminal: a line for each step with its seconds. Standard library only, Python 3.8 and newer."""
+"""Progress in the terminal: a line for each step with its seconds. Standard library only, Python 3.9 and newer."""
 
 from __future__ import annotations
 

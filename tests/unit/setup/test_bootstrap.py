@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -101,3 +102,9 @@ def test_bootstrap_needs_nothing_but_the_standard_library() -> None:
     command = [sys.executable, "-S", "-c", "import devhost.bootstrap, sys; print('numpy' in sys.modules)"]
     done = subprocess.run(command, cwd=bootstrap.ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", ["bootstrap.py", "console.py", "__init__.py"])
+def test_bootstrap_reads_on_old_interpreters(name: str) -> None:
+    """Its files parse as Python 3.9, so that an old `python3` can go and look for a newer one."""
+    ast.parse((bootstrap.ROOT / "devhost" / name).read_text(), feature_version=(3, 9))
