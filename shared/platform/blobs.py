@@ -1,7 +1,7 @@
 """Blob storage: one container, paths relative to it."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,11 +149,13 @@ class BlobStore:
             return bool(await self._blob(path).exists())
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Delete every blob whose path begins with ``prefix``; returns how many there were."""
+        """Delete every blob whose path begins with ``prefix``; returns how many this call deleted."""
         deleted = 0
+        container = self._container()
         with _translated(prefix):
-            container = self._container()
-            async for name in container.list_blob_names(name_starts_with=prefix):
+            names = [name async for name in container.list_blob_names(name_starts_with=prefix)]
+        for name in names:
+            with suppress(BlobMissing), _translated(name):  # somebody else may be tidying the same blobs
                 await container.delete_blob(name)
                 deleted += 1
         return deleted
