@@ -24,7 +24,7 @@ _IN_LIST = re.compile(r"(?P<column>\w+)::text = ANY \(ARRAY\[(?P<values>[^\]]*)\
 _VARCHAR_CAST = re.compile(r"(?<=')::character varying\b|(?<=')::text\b|(?<=\w)::text(?= (?:=|<>) ')")
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
 _HEADER = """\
--- The database schema at the newest revision, made by `make schema` (python -m sql.schema --write). Not to be edited:
+-- The database schema at the newest revision, made by `python -m sql.schema --write`. Not to be edited:
 -- change the schema by a migration. Partitions after the first two are made by ensure_predictions_partitions().
 
 SET timezone = 'UTC';

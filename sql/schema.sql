@@ -1,4 +1,4 @@
--- The database schema at the newest revision, made by `make schema` (python -m sql.schema --write). Not to be edited:
+-- The database schema at the newest revision, made by `python -m sql.schema --write`. Not to be edited:
 -- change the schema by a migration. Partitions after the first two are made by ensure_predictions_partitions().
 
 SET timezone = 'UTC';
