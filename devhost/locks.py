@@ -48,7 +48,7 @@ def _relock(uv: str, path: Path) -> None:
     lines = path.read_text().splitlines()
     comments = [line for line in lines if line.startswith("#")]
     pins = [line.split()[0] for line in lines if line and line[0].isalpha()]
-    command = [uv, "pip", "compile", "-", *_OPTIONS, "--no-header"]
+    command = [uv, "pip", "compile", "-", *_OPTIONS, "--no-header", "--no-deps"]  # only their programs are used
     done = subprocess.run(command, cwd=ROOT, input="\n".join(pins), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Failure(f"uv could not lock {path.name}", log=done.stderr)

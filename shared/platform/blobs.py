@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,7 @@ class BlobStore:
     async def upload_bytes(self, path: str, data: bytes) -> None:
         """Write ``data`` at ``path``."""
         with _translated(path):
-            await self._blob(path).upload_blob(data, overwrite=True)
+            await self._blob(path).upload_blob(BytesIO(data), length=len(data), overwrite=True)
 
     async def upload_stream(self, path: str, chunks: AsyncIterable[bytes]) -> None:
         """Write what the stream yields, block by block; the blob appears when the stream has ended."""

@@ -127,7 +127,6 @@ class ServedModels:
         return served
 
     async def _read(self, model: Model) -> ServedModel:
-        from shared.training.algorithms.xgboost import XGBoostModel
         from shared.training.artifact_store import read_artifact
         from shared.training.artifacts import load_artifact
 
@@ -142,5 +141,5 @@ class ServedModels:
             id_column=loaded.plan.config.id_column,
             online=compile_plan(loaded.plan),
             descriptions=loaded.plan.descriptions,
-            fitted=XGBoostModel(loaded.booster),
+            fitted=loaded.model,
         )

@@ -1,0 +1,1 @@
+"""Monitoring: reference profiles, and what is compared with them."""
