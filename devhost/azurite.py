@@ -156,3 +156,13 @@ def start(daemon: Daemon, data: Path, key: str, ports: Ports, installed: tuple[P
             command += [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]
     daemon.spawn(command, cwd=data, env={**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{key}"})
     daemon.wait_until(lambda: all(accepts(port) for port in ports.all), 60.0)
+
+
+def ensure_container(connection: str, name: str) -> None:
+    """Create a container unless it is there, as the deployment does in Azure."""
+    from azure.storage.blob import BlobServiceClient
+
+    with BlobServiceClient.from_connection_string(connection) as service:
+        container = service.get_container_client(name)
+        if not container.exists():
+            container.create_container()

@@ -19,7 +19,7 @@ from devhost.bootstrap import ROOT, exclusive, tail
 from devhost.console import Failure, Step
 from devhost.daemons import Daemon
 from devhost.ports import PortBook
-from devhost.settings_file import LocalSecrets, write_settings
+from devhost.settings_file import SAMPLE, LocalSecrets, read_settings, write_settings
 
 if TYPE_CHECKING:
     from devhost.postgres import PostgresServer
@@ -195,8 +195,18 @@ class LocalServices:
         with Step("Azurite (Blob storage)") as step:
             chosen = self.ports.start_on(dict.fromkeys(names, running), start, self.azurite.stop)
             ports = azurite.Ports(*(chosen[name] for name in names))
+            connection = azurite.connection_string(key, ports)
+            azurite.ensure_container(connection, self._container())
             step.result = f"127.0.0.1:{ports.blob}" + (", already running" if running else "")
-        return azurite.connection_string(key, ports)
+        return connection
+
+    def _container(self) -> str:
+        """The app's one container: the settings' word, else the sample's."""
+        for path in (self.settings, SAMPLE):
+            name = read_settings(path).get("Values", {}).get("BLOB_CONTAINER")
+            if name:
+                return str(name)
+        raise Failure(f"{SAMPLE.name} names no BLOB_CONTAINER")
 
     def _migrate(self, database_url: str) -> None:
         from sql.migrate import migrate
