@@ -16,7 +16,7 @@ NOT_KNOWN_AT_CHECKOUT = ("is_fraud", "label_known_at")
 def ordinary(frame: pl.DataFrame) -> Transaction:
     """The last genuine grocery purchase of a loyal customer, made once more a week later."""
     row = _loyal(frame)
-    return _transaction(row, moment=row["transaction_time"] + timedelta(days=7))
+    return _transaction(row, moment=(row["transaction_time"] + timedelta(days=7)).replace(hour=18, minute=20))
 
 
 def suspicious(frame: pl.DataFrame) -> Transaction:
@@ -27,7 +27,7 @@ def suspicious(frame: pl.DataFrame) -> Transaction:
     changed = {
         "device_id": f"dev_{secrets.token_hex(7)[:13]}",
         "ip_address": "198.19.77.5",
-        "country": "NG",
+        "country": "SG",
         "merchant_id": electronics["merchant_id"],
         "merchant_category": "electronics",
         "amount": 899.0,

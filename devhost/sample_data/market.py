@@ -40,13 +40,13 @@ CATEGORIES = (
 )
 CATEGORY = {category.name: position for position, category in enumerate(CATEGORIES)}
 
-COUNTRIES = ("DE", "FR", "GB", "NL", "ES", "IT", "PL", "AT", "US", "RO", "BR", "TR", "NG", "VN")
+COUNTRIES = ("DE", "FR", "GB", "NL", "ES", "IT", "PL", "AT", "US", "RO", "BR", "TR", "SG", "CA")
 HOME_SHARES = np.array([30, 16, 14, 9, 8, 8, 6, 4, 3, 2, 0, 0, 0, 0], dtype=np.float64)
-"""Where customers live. BR and TR open as markets with the drift; NG and VN only send visitors and attackers."""
+"""Where customers live. BR and TR open as markets with the drift; SG and CA only send visitors and attackers."""
 NEW_MARKET_SHARES = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60, 40, 0, 0], dtype=np.float64)
 TRAVEL_SHARES = np.array([8, 12, 12, 8, 16, 14, 7, 8, 8, 2, 1, 3, 0.5, 0.5], dtype=np.float64)
 ATTACKER_SHARES = np.array([10, 7, 9, 5, 3, 3, 5, 1, 14, 11, 8, 6, 10, 8], dtype=np.float64)
-CURRENCIES = ("EUR", "EUR", "GBP", "EUR", "EUR", "EUR", "PLN", "EUR", "USD", "RON", "BRL", "TRY", "NGN", "VND")
+CURRENCIES = ("EUR", "EUR", "GBP", "EUR", "EUR", "EUR", "PLN", "EUR", "USD", "RON", "BRL", "TRY", "SGD", "CAD")
 """Currency of the country's cards; amounts are in euro throughout, the currency says what the card was charged in."""
 
 EMAIL_DOMAINS = (
