@@ -28,7 +28,8 @@ _PROTECTED_WHOLE = frozenset({"dateofbirth", "customerage", "userage", "agegroup
 _PERSONAL = frozenset({"first", "last", "firstname", "lastname", "fullname", "surname", "givenname", "middlename",
                        "name", "customername", "cardholder", "email", "emailaddress", "phone", "phonenumber", "street",
                        "address", "streetaddress", "billingaddress", "shippingaddress", "ssn", "passport"})  # fmt: skip
-_LABEL_DERIVED = frozenset({"fraud", "fraudulent", "chargeback", "dispute", "disputed"})
+_LABEL_DERIVED = frozenset({"fraud", "fraudulent", "chargeback", "dispute", "disputed", "label", "labels", "labelled",
+                            "labeled", "target"})  # fmt: skip
 _ENTITIES = frozenset({"user", "customer", "account", "card", "cc", "device", "merchant", "terminal", "ip", "client",
                        "shop", "seller", "payee", "email"})  # fmt: skip
 _ENTITY_SUFFIXES = frozenset({"id", "num", "number", "hash", "address", "fingerprint", "key", "uid", "code"})

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.features.config import SelectionConfig
+from shared.platform.xgboost_runtime import load_xgboost
 
 if TYPE_CHECKING:
     import polars as pl
@@ -169,10 +170,9 @@ def _gain(
     names: Sequence[str], columns: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int8], seed: int
 ) -> dict[str, float]:
     """Share of the total gain of each feature in a small boosted model."""
-    import xgboost
-
     if not names:
         return {}
+    xgboost = load_xgboost()
     matrix = xgboost.QuantileDMatrix(np.column_stack([columns[name] for name in names]), label=labels)
     booster = xgboost.train(
         {

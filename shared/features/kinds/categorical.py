@@ -1,5 +1,6 @@
 """Categories: one-hot where there are few values, frequency where there are many; missing indicators."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -72,7 +73,11 @@ def _category_names(column: str, categories: list[str]) -> list[str]:
 
 
 class Frequency(FeatureKind):
-    """Share of the training part's rows with the same category; 0 for a category not among the listed ones."""
+    """How common the category is in the training part: its share of the rows, to the nearest power of two.
+
+    0 for a category that is not listed. Exact shares are nearly unique and so would serve a model as the category's
+    identity, which is what high-cardinality columns must not teach it.
+    """
 
     kind: Literal["frequency"] = "frequency"
     group = "transaction"
@@ -87,7 +92,10 @@ class Frequency(FeatureKind):
                 continue
             if column.distinct * _MIN_ROWS_PER_CATEGORY > rows or not fit.config.frequency_limit:
                 continue
-            shares = {value: count / rows for value, count in column.categories[: fit.config.frequency_limit]}
+            shares = {
+                value: _nearest_power_of_two(count / rows)
+                for value, count in column.categories[: fit.config.frequency_limit]
+            }
             yield cls(name=feature_name(column.name, "frequency"), column=column.name, shares=shares)
 
     def reads(self) -> tuple[Read, ...]:
@@ -110,7 +118,11 @@ class Frequency(FeatureKind):
         return frequency
 
     def describe(self) -> str:
-        return f"Share of training transactions with the same {self.column}; 0 when not seen there"
+        return f"Share of training transactions with the same {self.column}, to a power of two; 0 when not seen there"
+
+
+def _nearest_power_of_two(share: float) -> float:
+    return float(2.0 ** round(math.log2(share)))
 
 
 class Missing(FeatureKind):

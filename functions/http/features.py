@@ -1,0 +1,81 @@
+"""Feature sets: compute, list, look at."""
+
+from typing import Any
+from uuid import UUID
+
+import azure.durable_functions as df
+from pydantic import BaseModel, ConfigDict, Field
+
+from functions.endpoint import Call, PageQuery, Reply, accepted, endpoint
+from shared.features.model import FeatureSet, FeatureSetRequest, FeatureSetStatus
+from shared.platform.errors import Unavailable
+
+bp = df.Blueprint()
+
+
+class FeatureSetQuery(PageQuery):
+    """Filters of the list."""
+
+    status: FeatureSetStatus | None = None
+    dataset_id: UUID | None = None
+
+
+class PreviewQuery(BaseModel):
+    """How much to show."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: int = Field(10, ge=1, le=100)
+
+
+@endpoint(
+    bp,
+    "POST",
+    "features/compute",
+    summary="Engineer features from a dataset",
+    body=FeatureSetRequest,
+    status=202,
+    durable=True,
+)
+async def compute_features(call: Call) -> Reply:
+    """Answers with the complete configuration, inferred parts included, and starts the orchestration."""
+    created = await call.services.features.request(call.body, caller=call.caller, origin=call.origin)
+    assert call.durable is not None
+    payload = {"feature_set_id": str(created.id)}
+    try:
+        await call.durable.start_new("engineer_features", created.orchestration_id, payload)
+    except Exception as error:
+        await call.services.features.stages.fail(created.id, "the orchestration could not be started")
+        raise Unavailable("the orchestration could not be started", target="orchestration") from error
+    return accepted(_shown(created), f"/api/v1/features/sets/{created.id}")
+
+
+@endpoint(bp, "GET", "features/sets", summary="List feature sets, newest first", query=FeatureSetQuery)
+async def list_feature_sets(call: Call) -> Reply:
+    """One page, without configurations and reports."""
+    query: FeatureSetQuery = call.query
+    found, total = await call.services.features.list_page(
+        status=query.status, dataset_id=query.dataset_id, limit=query.page_size, offset=query.offset
+    )
+    left_out = {"config", "all_features", "selected_features", "selection_report"}
+    rows = [{"feature_set_id": row.id, **row.model_dump(exclude=left_out)} for row in found]
+    return Reply(rows, pagination=query.pagination(total))
+
+
+@endpoint(bp, "GET", "features/sets/{feature_set_id:guid}", summary="One feature set")
+async def get_feature_set(call: Call) -> Reply:
+    """Status, progress by stage, and once completed the features, their scores and the selection report."""
+    return Reply(_shown(await call.services.features.get(call.path_id("feature_set_id"))))
+
+
+@endpoint(
+    bp, "GET", "features/sets/{feature_set_id:guid}/preview", summary="First rows of a feature set", query=PreviewQuery
+)
+async def preview_feature_set(call: Call) -> Reply:
+    """Rows, and each feature with description and basic statistics."""
+    query: PreviewQuery = call.query
+    return Reply(await call.services.features.preview(call.path_id("feature_set_id"), query.rows))
+
+
+def _shown(feature_set: FeatureSet) -> dict[str, Any]:
+    return {"feature_set_id": feature_set.id, **feature_set.model_dump()}

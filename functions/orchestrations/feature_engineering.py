@@ -1,0 +1,68 @@
+"""The orchestration ``engineer_features`` and its activities: load, fit, transform, select, save."""
+
+from collections.abc import Generator
+from typing import Any, Final
+from uuid import UUID
+
+import azure.durable_functions as df
+
+from functions.composition import get_services
+
+bp = df.Blueprint()
+
+# A dependency that is away for half a minute costs time, not the feature set.
+_RETRY: Final = df.RetryOptions(first_retry_interval_in_milliseconds=10_000, max_number_of_attempts=8)
+_STAGES: Final = ("load_dataset", "fit_features", "transform_features", "select_features", "save_features")
+
+
+@bp.orchestration_trigger(context_name="context")
+def engineer_features(context: df.DurableOrchestrationContext) -> Generator[Any, Any, dict[str, Any]]:
+    """Compute a feature set, stage by stage. Input: ``{"feature_set_id"}``."""
+    order = {"feature_set_id": context.get_input()["feature_set_id"]}
+    try:
+        result = {"status": "PROCESSING"}
+        for name in _STAGES:
+            result = yield context.call_activity_with_retry(name, _RETRY, order)
+            if result["status"] != "PROCESSING":
+                break
+    except Exception as error:  # noqa: BLE001  # whatever an activity died of after all its attempts
+        failure = {**order, "message": str(error)[:2000]}
+        result = yield context.call_activity_with_retry("fail_features", _RETRY, failure)
+    return {**order, "status": result["status"]}
+
+
+@bp.activity_trigger(input_name="payload")
+async def load_dataset(payload: dict[str, Any]) -> dict[str, Any]:
+    """Fetch and check the dataset."""
+    return dict(await (await get_services()).features.stages.load(UUID(payload["feature_set_id"])))
+
+
+@bp.activity_trigger(input_name="payload")
+async def fit_features(payload: dict[str, Any]) -> dict[str, Any]:
+    """Fit the plan on the training part."""
+    return dict(await (await get_services()).features.stages.fit(UUID(payload["feature_set_id"])))
+
+
+@bp.activity_trigger(input_name="payload")
+async def transform_features(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run the plan over the whole dataset."""
+    return dict(await (await get_services()).features.stages.transform(UUID(payload["feature_set_id"])))
+
+
+@bp.activity_trigger(input_name="payload")
+async def select_features(payload: dict[str, Any]) -> dict[str, Any]:
+    """Choose features and profile them."""
+    return dict(await (await get_services()).features.stages.select(UUID(payload["feature_set_id"])))
+
+
+@bp.activity_trigger(input_name="payload")
+async def save_features(payload: dict[str, Any]) -> dict[str, Any]:
+    """Write the results into the row."""
+    return dict(await (await get_services()).features.stages.save(UUID(payload["feature_set_id"])))
+
+
+@bp.activity_trigger(input_name="payload")
+async def fail_features(payload: dict[str, Any]) -> dict[str, Any]:
+    """End a set whose activities kept failing."""
+    stages = (await get_services()).features.stages
+    return dict(await stages.fail(UUID(payload["feature_set_id"]), payload["message"]))

@@ -1,0 +1,138 @@
+"""Feature sets: the row, the request, the stages of computing one.
+
+Life of a feature set::
+
+    PENDING ──> PROCESSING ──> COMPLETED
+       └──────────> └────────> FAILED
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.datasets.model import DatasetSchema
+from shared.features.config import FeatureConfig
+
+
+class FeatureSetStatus(StrEnum):
+    """Life of a feature set."""
+
+    PENDING = "PENDING"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class Stage(StrEnum):
+    """Steps of computing a feature set, in order."""
+
+    LOAD = "load"
+    FIT = "fit"
+    TRANSFORM = "transform"
+    SELECT = "select"
+    SAVE = "save"
+
+
+class FeatureSetRequest(BaseModel):
+    """What a caller asks for."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    dataset_id: UUID
+    output_name: str = Field(min_length=1, max_length=255)
+    description: str | None = Field(None, max_length=10_000)
+    config: FeatureConfig = FeatureConfig()
+
+
+class SourceDataset(BaseModel):
+    """What feature engineering needs to know of a dataset."""
+
+    id: UUID
+    name: str
+    version: str
+    storage_path: str
+    status: str
+    schema_: DatasetSchema = Field(alias="schema")
+
+
+class StageProgress(BaseModel):
+    """How far one stage is."""
+
+    name: Stage
+    status: FeatureSetStatus = FeatureSetStatus.PENDING
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class Progress(BaseModel):
+    """``feature_sets.progress``: each stage, and the share of stages that have ended, 0 to 1."""
+
+    stages: list[StageProgress] = Field(default_factory=lambda: [StageProgress(name=stage) for stage in Stage])
+    fraction: float = 0.0
+
+    def begun(self, stage: Stage, now: datetime) -> "Progress":
+        """The same with ``stage`` running; a stage that runs again starts anew."""
+        return self._with(StageProgress(name=stage, status=FeatureSetStatus.PROCESSING, started_at=now))
+
+    def ended(self, stage: Stage, now: datetime, status: FeatureSetStatus = FeatureSetStatus.COMPLETED) -> "Progress":
+        """The same with ``stage`` ended."""
+        before = next(entry for entry in self.stages if entry.name == stage)
+        return self._with(before.model_copy(update={"status": status, "completed_at": now}))
+
+    def running(self) -> Stage | None:
+        """The stage at work."""
+        return next((entry.name for entry in self.stages if entry.status is FeatureSetStatus.PROCESSING), None)
+
+    def _with(self, changed: StageProgress) -> "Progress":
+        stages = [changed if entry.name == changed.name else entry for entry in self.stages]
+        done = sum(entry.status is FeatureSetStatus.COMPLETED for entry in stages)
+        return Progress(stages=stages, fraction=done / len(stages))
+
+
+class FeatureSet(BaseModel):
+    """A row of ``feature_sets``; the four JSON documents are absent from lists."""
+
+    id: UUID
+    dataset_id: UUID
+    name: str
+    description: str | None
+    status: FeatureSetStatus
+    config: FeatureConfig | None = None
+    all_features: list[dict[str, Any]] | None = None
+    selected_features: list[dict[str, Any]] | None = None
+    selection_report: dict[str, Any] | None = None
+    storage_path: str | None
+    input_rows: int | None
+    feature_count: int | None
+    selected_feature_count: int | None
+    error_message: str | None
+    processing_time_seconds: int | None
+    progress: Progress | None
+    content_hash: str | None
+    orchestration_id: str | None
+    created_by: UUID | None
+    created_at: datetime
+    completed_at: datetime | None
+
+
+def orchestration_id_of(feature_set_id: UUID) -> str:
+    """Instance id of the orchestration that computes a feature set."""
+    return f"features-{feature_set_id}"
+
+
+class FeatureSetFiles:
+    """Where the files of a feature set lie in Blob. ``work_*`` exist only while it is computed."""
+
+    def __init__(self, feature_set_id: UUID) -> None:
+        self.prefix = f"feature_sets/{feature_set_id}/"
+        self.features = f"{self.prefix}features.parquet"
+        self.plan = f"{self.prefix}plan.json"
+        self.profile = f"{self.prefix}profile.json"
+        self.ranking = f"{self.prefix}ranking.svg"
+        self.preview = f"{self.prefix}preview.json"
+        self.work = f"{self.prefix}work/"
+        self.work_plan = f"{self.work}plan.json"
+        self.work_selection = f"{self.work}selection.json"

@@ -1,0 +1,131 @@
+"""Rows of ``feature_sets``."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from shared.features.config import FeatureConfig
+from shared.features.model import (
+    FeatureSet,
+    FeatureSetFiles,
+    FeatureSetRequest,
+    FeatureSetStatus,
+    Progress,
+    SourceDataset,
+    orchestration_id_of,
+)
+from shared.platform.database import Connection, Row, scalar
+from shared.platform.queries import queries
+
+_SQL = queries("features")
+
+
+async def _row(conn: Connection, statement: str, parameters: Mapping[str, Any]) -> Row | None:
+    return await (await conn.execute(_SQL[statement], parameters)).fetchone()
+
+
+async def _feature_set(conn: Connection, statement: str, parameters: Mapping[str, Any]) -> FeatureSet | None:
+    row = await _row(conn, statement, parameters)
+    return None if row is None else FeatureSet.model_validate(row)
+
+
+async def insert(
+    conn: Connection,
+    feature_set_id: UUID,
+    request: FeatureSetRequest,
+    config: FeatureConfig,
+    *,
+    created_by: UUID | None,
+    now: datetime,
+) -> FeatureSet:
+    """A pending feature set; ``config`` is complete."""
+    parameters = {
+        "id": feature_set_id,
+        "dataset_id": request.dataset_id,
+        "name": request.output_name,
+        "description": request.description,
+        "config": Jsonb(config.model_dump(mode="json")),
+        "progress": _json(Progress()),
+        "storage_path": FeatureSetFiles(feature_set_id).prefix,
+        "orchestration_id": orchestration_id_of(feature_set_id),
+        "created_by": created_by,
+        "now": now,
+    }
+    return FeatureSet.model_validate(await _row(conn, "insert_feature_set", parameters))
+
+
+async def get(conn: Connection, feature_set_id: UUID, *, lock: bool = False) -> FeatureSet | None:
+    """One feature set, with ``lock`` held until the transaction ends."""
+    statement = "lock_feature_set" if lock else "get_feature_set"
+    return await _feature_set(conn, statement, {"feature_set_id": feature_set_id})
+
+
+async def list_page(
+    conn: Connection, *, status: FeatureSetStatus | None, dataset_id: UUID | None, limit: int, offset: int
+) -> tuple[list[FeatureSet], int]:
+    """One page without configuration and reports, newest first, and how many the filters leave."""
+    filters = {"status": status, "dataset_id": dataset_id}
+    page = {**filters, "limit": limit, "offset": offset}
+    rows = await (await conn.execute(_SQL["list_feature_sets"], page)).fetchall()
+    total = scalar(await _row(conn, "count_feature_sets", filters), "total")
+    return [FeatureSet.model_validate(row) for row in rows], total
+
+
+async def get_source(conn: Connection, dataset_id: UUID) -> SourceDataset | None:
+    """The dataset to compute features of."""
+    row = await _row(conn, "get_source_dataset", {"dataset_id": dataset_id})
+    return None if row is None else SourceDataset.model_validate(row)
+
+
+async def update_progress(
+    conn: Connection, feature_set_id: UUID, progress: Progress, *, input_rows: int | None = None
+) -> FeatureSet | None:
+    """The feature set, now PROCESSING; None if it has ended."""
+    parameters = {"feature_set_id": feature_set_id, "progress": _json(progress), "input_rows": input_rows}
+    return await _feature_set(conn, "update_progress", parameters)
+
+
+async def complete(
+    conn: Connection,
+    feature_set_id: UUID,
+    progress: Progress,
+    *,
+    all_features: list[dict[str, Any]],
+    selected_features: list[dict[str, Any]],
+    selection_report: Mapping[str, Any],
+    content_hash: str,
+    now: datetime,
+) -> FeatureSet | None:
+    """The completed feature set; None unless it was PROCESSING."""
+    parameters = {
+        "feature_set_id": feature_set_id,
+        "progress": _json(progress),
+        "all_features": Jsonb(all_features),
+        "selected_features": Jsonb(selected_features),
+        "selection_report": Jsonb(dict(selection_report)),
+        "feature_count": len(all_features),
+        "selected_feature_count": len(selected_features),
+        "content_hash": content_hash,
+        "now": now,
+    }
+    return await _feature_set(conn, "complete_feature_set", parameters)
+
+
+async def fail(
+    conn: Connection, feature_set_id: UUID, progress: Progress, message: str, now: datetime
+) -> FeatureSet | None:
+    """The failed feature set; None if it had ended before."""
+    parameters = {
+        "feature_set_id": feature_set_id,
+        "progress": _json(progress),
+        "error_message": message,
+        "now": now,
+    }
+    return await _feature_set(conn, "fail_feature_set", parameters)
+
+
+def _json(progress: Progress) -> Jsonb:
+    return Jsonb(progress.model_dump(mode="json"))

@@ -1,0 +1,137 @@
+"""A dataset file becomes the feature table: labels checked, rows in order of time, features beside their context.
+
+The table's columns are the plan's features (Float32) and, for training and monitoring, ``__label`` (Int8, null where
+unknown), ``__time`` (Datetime in microseconds, UTC), ``__id`` (String) and ``__protected_<name>`` (String).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from shared.features.batch import feature_expressions
+from shared.features.config import FeatureConfig
+from shared.features.fitting import training_part, utc_instant
+from shared.features.plan import FeaturePlan
+from shared.platform.errors import InvalidContent, invalid_field
+
+if TYPE_CHECKING:
+    import polars as pl
+
+LABEL: Final = "__label"
+TIME: Final = "__time"
+ID: Final = "__id"
+PROTECTED_PREFIX: Final = "__protected_"
+
+_FRAUD_WORDS = ["1", "true", "t", "yes", "y", "fraud", "fraudulent"]
+_GENUINE_WORDS = ["0", "false", "f", "no", "n", "legit", "legitimate", "genuine", "normal", "not_fraud"]
+_ROW_GROUP = 131_072
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetCheck:
+    """What a dataset holds for a configuration."""
+
+    rows: int
+    positives: int
+    labelled: int
+    timeless: int
+
+
+def label_expression(column: str, frame: "pl.LazyFrame") -> "pl.Expr":
+    """The label as Int8: 1, 0, or null where it is missing or not understood."""
+    import polars as pl
+
+    dtype = frame.collect_schema()[column]
+    value = pl.col(column)
+    if dtype == pl.Boolean:
+        return value.cast(pl.Int8)
+    if dtype.is_numeric():
+        return pl.when(value == 1).then(1).when(value == 0).then(0).cast(pl.Int8)
+    word = value.cast(pl.String).str.strip_chars().str.to_lowercase()
+    return pl.when(word.is_in(_FRAUD_WORDS)).then(1).when(word.is_in(_GENUINE_WORDS)).then(0).cast(pl.Int8)
+
+
+def check_dataset(frame: "pl.LazyFrame", config: FeatureConfig) -> DatasetCheck:
+    """Refuse a dataset that no model can be trained on, before anything is computed.
+
+    :raises InvalidContent: labels that are neither 0 nor 1, or a training part without both classes.
+    """
+    import polars as pl
+
+    assert config.label_column is not None
+    source = pl.col(config.label_column)
+    label = label_expression(config.label_column, frame)
+    # NaN in a float label is a label that is missing.
+    given = source.is_not_null() & (
+        source.is_not_nan() if frame.collect_schema()[config.label_column].is_float() else True
+    )
+    timeless = pl.col(config.time_column).is_null().sum() if config.time_column else pl.lit(0)
+    found = (
+        frame.select(
+            pl.len().alias("rows"),
+            label.sum().alias("positives"),
+            label.is_not_null().sum().alias("labelled"),
+            (given & label.is_null()).sum().alias("strange"),
+            timeless.alias("timeless"),
+        )
+        .collect(engine="streaming")
+        .row(0, named=True)
+    )
+    if found["strange"]:
+        raise invalid_field(
+            "config.label_column",
+            f"{found['strange']} values of {config.label_column!r} are neither 0 (genuine) nor 1 (fraud)",
+        )
+    part, _ = training_part(frame, config.time_column, config.train_fraction)
+    classes = part.select(label.sum().alias("positives"), label.is_not_null().sum().alias("labelled"))
+    positives, labelled = classes.collect(engine="streaming").row(0)
+    if not positives or positives == labelled:
+        raise invalid_field(
+            "config.label_column",
+            f"the training part (the first {config.train_fraction:.0%} of the rows) has {positives or 0} fraudulent "
+            f"and {(labelled or 0) - (positives or 0)} genuine rows; both are needed",
+        )
+    return DatasetCheck(found["rows"], found["positives"], found["labelled"], found["timeless"])
+
+
+def write_feature_table(plan: FeaturePlan, dataset: Path, table: Path) -> None:
+    """Run ``plan`` over the Parquet file ``dataset`` and write the feature table.
+
+    :raises InvalidContent: the dataset does not fit the plan.
+    """
+    import polars as pl
+
+    frame = pl.scan_parquet(dataset)
+    if plan.config.time_column is not None:
+        frame = _in_order(frame, plan.config.time_column)
+    columns = [*feature_expressions(plan, frame), *_context(plan.config, frame)]
+    frame.select(columns).sink_parquet(table, row_group_size=_ROW_GROUP, engine="streaming")
+
+
+def _in_order(frame: "pl.LazyFrame", time_column: str) -> "pl.LazyFrame":
+    """Rows by time, ties in file order, rows without a time last; a file that is in order is not sorted again."""
+    import polars as pl
+
+    instant = utc_instant(time_column, frame)
+    rising = (instant.diff().dt.total_microseconds() >= 0).all() & (instant.null_count() == 0)
+    if frame.select(rising).collect().item():
+        return frame
+    return frame.sort(pl.col(time_column), nulls_last=True, maintain_order=True)
+
+
+def _context(config: FeatureConfig, frame: "pl.LazyFrame") -> "list[pl.Expr]":
+    import polars as pl
+
+    if config.label_column is None:
+        raise InvalidContent("the plan has no label column", target="config.label_column")
+    time = utc_instant(config.time_column, frame) if config.time_column else pl.lit(None, pl.Datetime("us", "UTC"))
+    identifier = pl.col(config.id_column).cast(pl.String) if config.id_column else pl.lit(None, pl.String)
+    protected = [
+        pl.col(name).cast(pl.String).alias(f"{PROTECTED_PREFIX}{name}") for name in config.protected_columns or ()
+    ]
+    return [
+        label_expression(config.label_column, frame).alias(LABEL),
+        time.alias(TIME),
+        identifier.alias(ID),
+        *protected,
+    ]
