@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import logging
 import os
 import re
 import sys
@@ -13,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from devhost.signatures import check_signature
+
+log = logging.getLogger("devhost")
 TRIGGERS = frozenset({"httpTrigger", "timerTrigger", "orchestrationTrigger", "activityTrigger", "entityTrigger"})
 CLIENTS = frozenset({"durableClient", "orchestrationClient"})
 _OUTPUTS = frozenset({"http"})
@@ -135,9 +139,17 @@ def load_app(root: Path) -> LoadedApp:
     apps = [value for value in vars(module).values() if isinstance(value, FunctionRegister)]
     if len(apps) != 1:
         raise AppError(f"function_app.py must define exactly one FunctionApp, it has {len(apps)}")
-    functions = [_index(function) for function in apps[0].get_functions()]
-    functions.sort(key=lambda function: (function.name.casefold(), function.name))
-    return LoadedApp(root, tuple(functions), read_host_settings(root))
+    return LoadedApp(root, index_functions(apps[0]), read_host_settings(root))
+
+
+def index_functions(app: Any) -> tuple[IndexedFunction, ...]:
+    """Index a FunctionApp's functions, sorted by name without regard to case.
+
+    Raises:
+        AppError: a function has a trigger or binding that is not run here, or the worker would not load it.
+    """
+    functions = [_index(function) for function in app.get_functions()]
+    return tuple(sorted(functions, key=lambda function: (function.name.casefold(), function.name)))
 
 
 def _expand(text: str) -> str:
@@ -156,6 +168,10 @@ def _index(function: Any) -> IndexedFunction:
             raise AppError(f"function {name}: the development host has no {binding['type']} binding")
     trigger = {key: _expand(value) if isinstance(value, str) else value for key, value in triggers[0].items()}
     call = function.get_user_function()
+    outputs = frozenset(binding["name"] for binding in bindings if binding.get("direction") == "OUT")
+    objection = check_signature(call, {binding["name"]: binding["type"] for binding in bindings}, outputs)
+    if objection is not None:
+        log.error("the Azure worker would not load this function", extra={"function": name, "reason": objection})
     return IndexedFunction(
         name=name,
         call=call,
