@@ -7,19 +7,26 @@ from typing import Any
 
 from devhost.demo_transactions import Transaction
 
-_SHOWN = ("amount", "merchant_category", "country", "device_id", "shipping_distance_km", "transaction_time")
+
+def described(transaction: Transaction) -> str:
+    """A transaction in a few words."""
+    moment = transaction["transaction_time"][:16].replace("T", " ")
+    return (
+        f"{transaction['amount']:.2f} EUR, {transaction['merchant_category']}, {moment} UTC, "
+        f"card of {transaction['card_country']} used in {transaction['country']}, "
+        f"shipped {transaction['shipping_distance_km']:.0f} km"
+    )
 
 
 def scored(transaction: Transaction, answer: dict[str, Any], stored: dict[str, Any], model: dict[str, Any]) -> str:
     """A transaction with score, decision, three reasons and the ids of what was stored."""
-    about = ", ".join(f"{name} {transaction[name]}" for name in _SHOWN)
     decision = "FRAUD" if answer["is_fraud"] else "genuine"
     threshold = answer.get("threshold", model.get("threshold"))
     certainty = f"(threshold {threshold:.3f}, confidence {answer['confidence']:.2f})"
     reasons = answer.get("reasons") or stored.get("reasons") or []
     lines = [
         f"  transaction   {answer['transaction_id']}",
-        f"                {about}",
+        f"                {described(transaction)}",
         f"  fraud score   {answer['fraud_score']:.3f}, {decision} {certainty}",
         *(
             f"  {'reasons' if rank == 0 else '':<14}{rank + 1}. {reason['text']} ({reason['contribution']:+.2f})"
@@ -32,10 +39,9 @@ def scored(transaction: Transaction, answer: dict[str, Any], stored: dict[str, A
 
 
 def compared(transaction: Transaction, answer: dict[str, Any]) -> str:
-    """One line for the ordinary transaction."""
+    """Two lines for the ordinary transaction."""
     decision = "FRAUD" if answer["is_fraud"] else "genuine"
-    what = f"{transaction['amount']} in {transaction['merchant_category']} from the usual device"
-    return f"  an ordinary   {what}: score {answer['fraud_score']:.3f}, {decision}"
+    return f"  an ordinary   {described(transaction)}\n{'':16}score {answer['fraud_score']:.3f}, {decision}"
 
 
 def commands(url: str, function_key: str, transaction: Transaction | None, prediction_id: str | None) -> str:
