@@ -101,7 +101,7 @@ def test_online_scores_equal_scores_of_the_batch_features(
     """The vector made for one transaction is the row that feature engineering made."""
     with app.client("scientist") as client:
         preview = flow.data(client.get(f"features/sets/{live['feature_set_id']}/preview"))
-        first = preview["rows"][0]
+        first = preview["rows"][0]["features"]
         ordered = frame.sort("transaction_time", maintain_order=True)
         answer = flow.data(client.post("predict", json={"transaction": flow.transaction(ordered, 0)}))
         stored = flow.data(client.get(f"predictions/{answer['prediction_id']}"))["input_features"]["features"]
