@@ -9,6 +9,7 @@ import azure.durable_functions as df
 from functions.composition import get_services
 
 bp = df.Blueprint()
+# The worker knows no parametrised types: an activity's argument is annotated Any, and is always a JSON object.
 
 # A dependency that is away for half a minute costs time, not the feature set.
 _RETRY: Final = df.RetryOptions(first_retry_interval_in_milliseconds=10_000, max_number_of_attempts=8)
@@ -32,37 +33,37 @@ def engineer_features(context: df.DurableOrchestrationContext) -> Generator[Any,
 
 
 @bp.activity_trigger(input_name="payload")
-async def load_dataset(payload: dict[str, Any]) -> dict[str, Any]:
+async def load_dataset(payload: Any) -> dict[str, Any]:
     """Fetch and check the dataset."""
     return dict(await (await get_services()).features.stages.load(UUID(payload["feature_set_id"])))
 
 
 @bp.activity_trigger(input_name="payload")
-async def fit_features(payload: dict[str, Any]) -> dict[str, Any]:
+async def fit_features(payload: Any) -> dict[str, Any]:
     """Fit the plan on the training part."""
     return dict(await (await get_services()).features.stages.fit(UUID(payload["feature_set_id"])))
 
 
 @bp.activity_trigger(input_name="payload")
-async def transform_features(payload: dict[str, Any]) -> dict[str, Any]:
+async def transform_features(payload: Any) -> dict[str, Any]:
     """Run the plan over the whole dataset."""
     return dict(await (await get_services()).features.stages.transform(UUID(payload["feature_set_id"])))
 
 
 @bp.activity_trigger(input_name="payload")
-async def select_features(payload: dict[str, Any]) -> dict[str, Any]:
+async def select_features(payload: Any) -> dict[str, Any]:
     """Choose features and profile them."""
     return dict(await (await get_services()).features.stages.select(UUID(payload["feature_set_id"])))
 
 
 @bp.activity_trigger(input_name="payload")
-async def save_features(payload: dict[str, Any]) -> dict[str, Any]:
+async def save_features(payload: Any) -> dict[str, Any]:
     """Write the results into the row."""
     return dict(await (await get_services()).features.stages.save(UUID(payload["feature_set_id"])))
 
 
 @bp.activity_trigger(input_name="payload")
-async def fail_features(payload: dict[str, Any]) -> dict[str, Any]:
+async def fail_features(payload: Any) -> dict[str, Any]:
     """End a set whose activities kept failing."""
     stages = (await get_services()).features.stages
     return dict(await stages.fail(UUID(payload["feature_set_id"]), payload["message"]))

@@ -9,6 +9,7 @@ import azure.durable_functions as df
 from functions.composition import get_services
 
 bp = df.Blueprint()
+# The worker knows no parametrised types: an activity's argument is annotated Any, and is always a JSON object.
 
 # A dependency that is away for half a minute costs time, not the job.
 _RETRY: Final = df.RetryOptions(first_retry_interval_in_milliseconds=10_000, max_number_of_attempts=8)
@@ -48,31 +49,31 @@ def train_model(context: df.DurableOrchestrationContext) -> Generator[Any, Any, 
 
 
 @bp.activity_trigger(input_name="payload")
-async def prepare_training(payload: dict[str, Any]) -> dict[str, Any]:
+async def prepare_training(payload: Any) -> dict[str, Any]:
     """Fetch, split and check the data."""
     return dict(await (await get_services()).training.stages.prepare(UUID(payload["job_id"])))
 
 
 @bp.activity_trigger(input_name="payload")
-async def train_slice(payload: dict[str, Any]) -> dict[str, Any]:
+async def train_slice(payload: Any) -> dict[str, Any]:
     """Boost some rounds from the last checkpoint."""
     return dict(await (await get_services()).training.stages.train_slice(UUID(payload["job_id"])))
 
 
 @bp.activity_trigger(input_name="payload")
-async def evaluate_model(payload: dict[str, Any]) -> dict[str, Any]:
+async def evaluate_model(payload: Any) -> dict[str, Any]:
     """Choose the threshold, judge the model on later data, write its files."""
     return dict(await (await get_services()).training.stages.evaluate(UUID(payload["job_id"])))
 
 
 @bp.activity_trigger(input_name="payload")
-async def register_model(payload: dict[str, Any]) -> dict[str, Any]:
+async def register_model(payload: Any) -> dict[str, Any]:
     """Enter the model into the registry and complete the job."""
     return dict(await (await get_services()).training.stages.register(UUID(payload["job_id"])))
 
 
 @bp.activity_trigger(input_name="payload")
-async def fail_training(payload: dict[str, Any]) -> dict[str, Any]:
+async def fail_training(payload: Any) -> dict[str, Any]:
     """End a job whose activities kept failing."""
     stages = (await get_services()).training.stages
     return dict(await stages.fail(UUID(payload["job_id"]), payload["message"]))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from shared.platform.settings import Settings
 
-_BLOCK_BYTES = 4 * 1024 * 1024
+_BLOCK_BYTES = 1024 * 1024  # aiohttp warns of larger bodies in one piece
 _CONCURRENCY = 4
 _RETRIES = 3
 
