@@ -39,6 +39,7 @@ from devhost.timers import Timers
 
 log = logging.getLogger("devhost")
 DRAIN_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 130  # Kestrel's; longer than any client of the app keeps an idle connection
 HOST = "127.0.0.1"
 
 
@@ -116,6 +117,7 @@ class Host:
             log_config=None,
             log_level="warning",
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=math.ceil(drain_seconds),
         )
         self._server = _Server(config)
