@@ -137,16 +137,14 @@ def _edges(present: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
     if not len(present):
         return np.empty(0, dtype=np.float32)
     values, counts = np.unique(present, return_counts=True)
-    above = np.nextafter(values[-1:], np.float32(np.inf))
-    above = above[np.isfinite(above)]  # nothing finite is above the largest float32
+    above = _just_above(values[-1:])
     if len(values) < cells - 1:
         return np.concatenate([values, above])
     heavy = values[counts * cells > counts.sum()]
     if len(heavy) > _MAX_HEAVY:
         order = np.argsort(-counts[np.isin(values, heavy)], kind="stable")
         heavy = np.sort(heavy[order[:_MAX_HEAVY]])
-    isolated = np.concatenate([heavy, np.nextafter(heavy, np.float32(np.inf))])
-    isolated = isolated[np.isfinite(isolated)]
+    isolated = np.concatenate([heavy, _just_above(heavy)])
     budget = cells - 1 - len(isolated) - 2
     light = ~np.isin(values, heavy)
     cumulative = np.cumsum(counts[light])
@@ -154,3 +152,10 @@ def _edges(present: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
     cuts = values[light][np.searchsorted(cumulative, quantiles, "left")] if len(quantiles) else values[:0]
     edges: NDArray[np.float32] = np.unique(np.concatenate([values[:1], cuts, isolated, above]))
     return edges
+
+
+def _just_above(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The next float32 of each value, without those that have no finite one."""
+    with np.errstate(over="ignore"):
+        above = np.nextafter(values, np.float32(np.inf))
+    return above[np.isfinite(above)]

@@ -241,6 +241,8 @@ class Quotient(FeatureKind):
     @classmethod
     def propose(cls, fit: FitContext) -> Iterator[Self]:
         for ratio in fit.config.ratios or ():
+            if ratio.denominator in fit.constants:
+                continue  # the numerator again, on another scale
             if fit.column(ratio.numerator) and fit.column(ratio.denominator):
                 name = feature_name(ratio.numerator, "to", ratio.denominator, "ratio")
                 yield cls(name=name, numerator=ratio.numerator, denominator=ratio.denominator)
