@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import logging
 import os
 import re
 import sys
@@ -16,7 +15,6 @@ from typing import Any
 
 from devhost.signatures import check_signature
 
-log = logging.getLogger("devhost")
 TRIGGERS = frozenset({"httpTrigger", "timerTrigger", "orchestrationTrigger", "activityTrigger", "entityTrigger"})
 CLIENTS = frozenset({"durableClient", "orchestrationClient"})
 _OUTPUTS = frozenset({"http"})
@@ -171,7 +169,7 @@ def _index(function: Any) -> IndexedFunction:
     outputs = frozenset(binding["name"] for binding in bindings if binding.get("direction") == "OUT")
     objection = check_signature(call, {binding["name"]: binding["type"] for binding in bindings}, outputs)
     if objection is not None:
-        log.error("the Azure worker would not load this function", extra={"function": name, "reason": objection})
+        raise AppError(f"function {name} would not load in Azure: {objection}")
     return IndexedFunction(
         name=name,
         call=call,

@@ -9,6 +9,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
+from devhost.app_loader import AppError, index_functions
 from devhost.signatures import check_signature
 
 HTTP = {"req": "httpTrigger", "$return": "http"}
@@ -94,3 +95,11 @@ def test_builtin_generics_are_refused() -> None:
     assert "dict[str, typing.Any]" in (
         check_signature(builtin_generic, {"payload": "activityTrigger"}, frozenset()) or ""
     )
+
+
+def test_app_with_such_a_function_does_not_start() -> None:
+    """Indexing ends with the function's name and the reason."""
+    app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+    app.route(route="x")(returns_none)
+    with pytest.raises(AppError, match="returns_none would not load in Azure: the return annotation"):
+        index_functions(app)
