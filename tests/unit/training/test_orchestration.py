@@ -25,7 +25,7 @@ def _drive(results: list[Any], order: dict[str, Any] = ORDER) -> tuple[list[str]
         asked.append(next(steps))
         for result in results:
             step = steps.throw(result) if isinstance(result, Exception) else steps.send(result)
-            asked.append(step)  # noqa: PERF401  # the generator ends by raising
+            asked.append(step)  # the generator ends by raising
     except StopIteration as end:
         return asked, end.value, context
     raise AssertionError(f"still waiting for {asked[-1]}")
