@@ -6,7 +6,7 @@ import azure.functions as func
 from functions.http import datasets, features, health, models, scoring, training, unmatched, users
 from functions.orchestrations import feature_engineering
 from functions.orchestrations import training as train
-from functions.timers import maintenance
+from functions.timers import maintenance, watchdog
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -22,5 +22,6 @@ for blueprint in (
     feature_engineering.bp,
     train.bp,
     maintenance.bp,
+    watchdog.bp,
 ):
     app.register_functions(blueprint)

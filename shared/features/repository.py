@@ -127,5 +127,11 @@ async def fail(
     return await _feature_set(conn, "fail_feature_set", parameters)
 
 
+async def list_unfinished(conn: Connection, before: datetime) -> list[tuple[UUID, str]]:
+    """Ids and orchestrations of sets that were asked for before ``before`` and have not ended."""
+    rows = await (await conn.execute(_SQL["list_unfinished_feature_sets"], {"before": before})).fetchall()
+    return [(row["id"], row["orchestration_id"]) for row in rows]
+
+
 def _json(progress: Progress) -> Jsonb:
     return Jsonb(progress.model_dump(mode="json"))

@@ -1,5 +1,6 @@
 """Use cases of feature sets."""
 
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
@@ -78,6 +79,11 @@ class FeatureService:
         """One page of feature sets, newest first, and how many the filters leave."""
         async with self._database.connection() as conn:
             return await repository.list_page(conn, status=status, dataset_id=dataset_id, limit=limit, offset=offset)
+
+    async def unfinished(self, before: datetime) -> list[tuple[UUID, str]]:
+        """Ids and orchestrations of sets that were asked for before ``before`` and have not ended."""
+        async with self._database.connection() as conn:
+            return await repository.list_unfinished(conn, before)
 
     async def preview(self, feature_set_id: UUID, rows: int) -> dict[str, Any]:
         """The first ``rows`` rows, and every feature with its description, basic statistics and whether it is selected.

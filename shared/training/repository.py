@@ -139,3 +139,9 @@ async def insert_model(conn: Connection, model: TrainedModel, now: datetime) -> 
     }
     await conn.execute(_SQL["insert_model"], parameters)
     return version
+
+
+async def list_unfinished(conn: Connection, before: datetime) -> list[tuple[UUID, str]]:
+    """Ids and orchestrations of jobs that were asked for before ``before`` and have not ended."""
+    rows = await (await conn.execute(_SQL["list_unfinished_jobs"], {"before": before})).fetchall()
+    return [(row["id"], row["orchestration_id"]) for row in rows]

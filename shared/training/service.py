@@ -1,6 +1,7 @@
 """Training jobs as people see them: asked for, looked at, cancelled. What runs them is in ``stages``."""
 
 import asyncio
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
@@ -108,6 +109,11 @@ class TrainingService:
             return await repository.list_jobs(
                 conn, status=status, feature_set_id=feature_set_id, limit=limit, offset=offset
             )
+
+    async def unfinished(self, before: datetime) -> list[tuple[UUID, str]]:
+        """Ids and orchestrations of jobs that were asked for before ``before`` and have not ended."""
+        async with self._database.connection() as conn:
+            return await repository.list_unfinished(conn, before)
 
     async def cancel(self, job_id: UUID, *, caller: Caller, origin: Origin) -> TrainingJob:
         """Cancel a job that has not ended; a slice in progress notices within seconds. Cancelling twice is no error.

@@ -80,3 +80,10 @@ SET status = 'FAILED',
     completed_at = %(now)s
 WHERE id = %(feature_set_id)s AND status IN ('PENDING', 'PROCESSING')
 RETURNING *;
+
+-- name: list_unfinished_feature_sets
+-- Feature sets that were asked for before a time and have not ended.
+SELECT id, orchestration_id
+FROM feature_sets
+WHERE status IN ('PENDING', 'PROCESSING') AND created_at < %(before)s AND orchestration_id IS NOT NULL
+ORDER BY created_at;

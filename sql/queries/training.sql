@@ -130,3 +130,10 @@ VALUES (
     %(feature_importance)s, %(threshold)s, %(artifact_sha256)s, 'TRAINED', %(created_by)s, %(now)s, %(now)s
 )
 ON CONFLICT (id) DO NOTHING;
+
+-- name: list_unfinished_jobs
+-- Jobs that were asked for before a time and have not ended.
+SELECT id, orchestration_id
+FROM training_jobs
+WHERE status IN ('QUEUED', 'RUNNING') AND created_at < %(before)s AND orchestration_id IS NOT NULL
+ORDER BY created_at;

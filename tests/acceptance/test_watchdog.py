@@ -1,0 +1,66 @@
+"""Rows whose orchestration is gone are taken up again, or failed with a reason."""
+
+import time
+
+import httpx
+import psycopg
+import pytest
+
+from devhost.keys import load_keys
+from tests.fixtures import flow
+from tests.fixtures.app import RunningApp
+
+pytestmark = pytest.mark.slow
+
+
+def _run_watchdog(app: RunningApp) -> None:
+    key = load_keys(app.state / "host").master
+    url = f"{app.url}/admin/functions/resume_orphaned_work"
+    assert httpx.post(url, headers={"x-functions-key": key}, json={}).status_code == 202
+
+
+def _age(app: RunningApp, feature_set_id: str) -> None:
+    with psycopg.connect(app.database_url) as conn:
+        conn.execute(
+            "UPDATE feature_sets SET created_at = created_at - interval '1 hour', status = 'PENDING', "
+            "completed_at = NULL WHERE id = %s",
+            (feature_set_id,),
+        )
+
+
+def _manage(app: RunningApp, method: str, instance_id: str, action: str = "") -> httpx.Response:
+    key = load_keys(app.state / "host").durable
+    url = f"{app.url}/runtime/webhooks/durabletask/instances/{instance_id}{action}"
+    return httpx.request(method, url, params={"code": key, "taskHub": "ShadowHubble", "connection": "Storage"})
+
+
+def _finished(app: RunningApp, client: httpx.Client, name: str) -> str:
+    """A completed feature set whose orchestration has ended too, which is a moment later."""
+    dataset = flow.upload(client, flow.sample(2000), name)
+    feature_set_id = flow.compute_features(client, dataset["id"], name)
+    flow.wait(client, f"features/sets/{feature_set_id}")
+    deadline = time.monotonic() + 60
+    while _manage(app, "GET", f"features-{feature_set_id}").json()["runtimeStatus"] != "Completed":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return feature_set_id
+
+
+def test_an_orchestration_that_never_began_is_started(app: RunningApp) -> None:
+    """As after a worker that died between the row and the start."""
+    with app.client("scientist") as client:
+        feature_set_id = _finished(app, client, "orphan")
+        assert _manage(app, "DELETE", f"features-{feature_set_id}").is_success
+        _age(app, feature_set_id)
+        _run_watchdog(app)
+        assert flow.wait(client, f"features/sets/{feature_set_id}")["input_rows"] == 2000
+
+
+def test_an_orchestration_that_ended_early_fails_its_row(app: RunningApp) -> None:
+    """With the reason, so that nobody waits for it."""
+    with app.client("scientist") as client:
+        feature_set_id = _finished(app, client, "stopped")
+        _age(app, feature_set_id)
+        _run_watchdog(app)
+        found = flow.wait(client, f"features/sets/{feature_set_id}", until="FAILED")
+    assert "ended as Completed" in found["error_message"]
