@@ -61,7 +61,7 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-_children: list[subprocess.Popen[bytes]] = []  # those that this very process started and that may still run
+_children: set[int] = set()  # ids of those that this very process started and has not collected
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        _children.append(process)
+        _children.add(process.pid)
+        process.returncode = 0  # it outlives this object, which shall not complain about that
         started = start_time(process.pid) or ""
         draft = self.pid_file.with_suffix(".tmp")
         draft.write_text(json.dumps({"pid": process.pid, "started": started, "command": list(command)}))
@@ -160,4 +161,10 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def _reap() -> None:
     """Collect our own children that ended, which would otherwise stay as zombies."""
-    _children[:] = [child for child in _children if child.poll() is None]
+    for pid in list(_children):
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                continue
+        except ChildProcessError:
+            pass
+        _children.discard(pid)
