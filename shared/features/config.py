@@ -8,6 +8,9 @@ ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Group = Literal["transaction", "temporal"]
 Transform = Literal["raw", "log", "zscore", "clipped"]
 
+# Minutes, hours or days. Read by history features, which this version of the plan does not have yet.
+Window = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}[mhd]$")]
+
 GROUPS: tuple[Group, ...] = ("transaction", "temporal")
 
 
@@ -70,6 +73,7 @@ class FeatureConfig(_Document):
     categorical_columns: tuple[ColumnName, ...] | None = None
 
     groups: tuple[Group, ...] = GROUPS
+    windows: tuple[Window, ...] = ()
     transforms: dict[ColumnName, tuple[Transform, ...]] | None = None
     ratios: tuple[Ratio, ...] | None = None
     durations: tuple[Duration, ...] | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared.datasets.model import ColumnType
-from shared.features.inputs import Read, batch_input
+from shared.features.inputs import Read, batch_input, column_named
 from shared.features.statistics import ColumnStatistics, NumericStatistics, TrainingStatistics
 from shared.platform.errors import InvalidContent
 
@@ -58,7 +58,7 @@ def utc_instant(column: str, frame: "pl.LazyFrame") -> "pl.Expr":
     import polars as pl
 
     dtype = frame.collect_schema()[column]
-    instant = pl.col(column).cast(pl.Datetime("us", dtype.time_zone if isinstance(dtype, pl.Datetime) else None))
+    instant = column_named(column).cast(pl.Datetime("us", dtype.time_zone if isinstance(dtype, pl.Datetime) else None))
     aware = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
     return instant.dt.convert_time_zone("UTC") if aware else instant.dt.replace_time_zone("UTC")
 
@@ -82,7 +82,7 @@ def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> Train
         queries.append(time.max().alias("until"))
     for name, typed in types.items():
         present = batch_input(Read(name, "presence"), typed)
-        queries += [(~present).sum().alias(f"{name}|missing"), pl.col(name).n_unique().alias(f"{name}|distinct")]
+        queries += [(~present).sum().alias(f"{name}|missing"), column_named(name).n_unique().alias(f"{name}|distinct")]
         if typed in ("integer", "float"):
             queries += _numeric_queries(name, typed, config, time)
     found: dict[str, Any] = frame.select(queries).collect(engine="streaming").row(0, named=True)
@@ -143,7 +143,7 @@ def _category_counts(
     limit = max(config.frequency_limit, config.one_hot_limit)
     # Ties are broken by the value, so that the same data always gives the same plan.
     queries = [
-        frame.select(pl.col(name).cast(pl.String).alias("value"))
+        frame.select(column_named(name).cast(pl.String).alias("value"))
         .drop_nulls()
         .group_by("value")
         .len("count")

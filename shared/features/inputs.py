@@ -16,6 +16,7 @@ refused. A timestamp without an offset is UTC. A date is its midnight UTC.
 """
 
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -50,11 +51,19 @@ class Read(NamedTuple):
     form: Form
 
 
+def column_named(name: str) -> "pl.Expr":
+    """The column of exactly this name; Polars would take ``*`` and ``^…$`` for patterns."""
+    import polars as pl
+
+    pattern = name == "*" or (name.startswith("^") and name.endswith("$"))
+    return pl.col(f"^{re.escape(name)}$") if pattern else pl.col(name)
+
+
 def batch_input(read: Read, column_type: ColumnType) -> "pl.Expr":
     """The expression that reads ``read`` from a dataset whose column has ``column_type``."""
     import polars as pl
 
-    column = pl.col(read.column)
+    column = column_named(read.column)
     if read.form == "number":
         number = column.cast(pl.Float64)
         return pl.when(number.is_finite()).then(number) if column_type == "float" else number

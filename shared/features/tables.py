@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from shared.features.batch import feature_expressions
 from shared.features.config import FeatureConfig
 from shared.features.fitting import training_part, utc_instant
+from shared.features.inputs import column_named
 from shared.features.plan import FeaturePlan
 from shared.platform.errors import InvalidContent, invalid_field
 
@@ -42,7 +43,7 @@ def label_expression(column: str, frame: "pl.LazyFrame") -> "pl.Expr":
     import polars as pl
 
     dtype = frame.collect_schema()[column]
-    value = pl.col(column)
+    value = column_named(column)
     if dtype == pl.Boolean:
         return value.cast(pl.Int8)
     if dtype.is_numeric():
@@ -59,13 +60,13 @@ def check_dataset(frame: "pl.LazyFrame", config: FeatureConfig) -> DatasetCheck:
     import polars as pl
 
     assert config.label_column is not None
-    source = pl.col(config.label_column)
+    source = column_named(config.label_column)
     label = label_expression(config.label_column, frame)
     # NaN in a float label is a label that is missing.
     given = source.is_not_null() & (
         source.is_not_nan() if frame.collect_schema()[config.label_column].is_float() else True
     )
-    timeless = pl.col(config.time_column).is_null().sum() if config.time_column else pl.lit(0)
+    timeless = column_named(config.time_column).is_null().sum() if config.time_column else pl.lit(0)
     found = (
         frame.select(
             pl.len().alias("rows"),
@@ -110,13 +111,12 @@ def write_feature_table(plan: FeaturePlan, dataset: Path, table: Path) -> None:
 
 def _in_order(frame: "pl.LazyFrame", time_column: str) -> "pl.LazyFrame":
     """Rows by time, ties in file order, rows without a time last; a file that is in order is not sorted again."""
-    import polars as pl
 
     instant = utc_instant(time_column, frame)
     rising = (instant.diff().dt.total_microseconds() >= 0).all() & (instant.null_count() == 0)
     if frame.select(rising).collect().item():
         return frame
-    return frame.sort(pl.col(time_column), nulls_last=True, maintain_order=True)
+    return frame.sort(column_named(time_column), nulls_last=True, maintain_order=True)
 
 
 def _context(config: FeatureConfig, frame: "pl.LazyFrame") -> "list[pl.Expr]":
@@ -125,9 +125,9 @@ def _context(config: FeatureConfig, frame: "pl.LazyFrame") -> "list[pl.Expr]":
     if config.label_column is None:
         raise InvalidContent("the plan has no label column", target="config.label_column")
     time = utc_instant(config.time_column, frame) if config.time_column else pl.lit(None, pl.Datetime("us", "UTC"))
-    identifier = pl.col(config.id_column).cast(pl.String) if config.id_column else pl.lit(None, pl.String)
+    identifier = column_named(config.id_column).cast(pl.String) if config.id_column else pl.lit(None, pl.String)
     protected = [
-        pl.col(name).cast(pl.String).alias(f"{PROTECTED_PREFIX}{name}") for name in config.protected_columns or ()
+        column_named(name).cast(pl.String).alias(f"{PROTECTED_PREFIX}{name}") for name in config.protected_columns or ()
     ]
     return [
         label_expression(config.label_column, frame).alias(LABEL),

@@ -16,6 +16,8 @@ from shared.features.config import FeatureConfig
         {"groups": []},
         {"groups": ["temporal", "temporal"]},
         {"groups": ["magic"]},
+        {"windows": ["0h"]},
+        {"windows": ["a day"]},
         {"train_fraction": 1.0},
         {"selection": {"max_features": 0}},
         {"colour": "red"},

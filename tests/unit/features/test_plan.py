@@ -240,3 +240,15 @@ def test_values_beyond_float32_stay_finite(plan: FeaturePlan) -> None:
     found = _features(plan, _transaction(amount=1e300))
     assert found["amount"] == float(np.finfo(np.float32).max)
     assert np.isfinite(found["amount_zscore"])
+
+
+def test_column_names_that_polars_would_take_for_patterns_are_names() -> None:
+    """A column called ``*`` or ``^a.*$`` is that column and no other."""
+    frame = _frame().rename({"amount": "^a.*$", "items": "*"})
+    plan = fit_plan(frame.lazy(), _config(frame, amount_column="^a.*$", ratios=(), durations=()))
+    raw = plan.select([f.name for f in plan.features if f.kind == "raw"])
+    assert set(raw.input_columns) == {"^a.*$", "*"}
+    row = frame.row(7, named=True)
+    expected = compile_plan(raw).vector(row)
+    np.testing.assert_array_equal(transform(raw, frame.lazy()).collect().row(7), expected)
+    assert sorted(expected) == sorted([row["^a.*$"], row["*"]])
