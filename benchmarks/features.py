@@ -2,7 +2,7 @@
 
     python -m benchmarks.features ../shared/data/sparkov_train.parquet
 
-Prints seconds a step, peak memory, microseconds a vector, and in how many of the compared rows the two executors differ.
+Prints seconds a step, peak memory, microseconds a vector, and in how many rows the two executors differ.
 """
 
 import argparse
