@@ -12,11 +12,12 @@ instead of protobuf. The messages around the first two are plain records: the .p
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 from uuid import uuid4
 
 
@@ -69,9 +70,9 @@ async def run(root: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
     request = SimpleNamespace(
         request=SimpleNamespace(worker_init_request=init), properties={"host": "127.0.0.1", "protos": Messages()}
     )
-    answer = await runtime.worker_init_request(request)
-    if answer.result.status != Message.Success:
-        raise SystemExit(f"{answer.result.exception.message}\n{answer.result.exception.stack_trace}")
+    started = await runtime.worker_init_request(request)
+    if started.result.status != Message.Success:
+        raise SystemExit(f"{started.result.exception.message}\n{started.result.exception.stack_trace}")
     metadata = (await runtime.functions_metadata_request(request)).function_metadata_results
     identifiers = {function.name: function.function_id for function in metadata}
     runtime.start_threadpool_executor()
@@ -85,19 +86,24 @@ async def run(root: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
         if datum is not None and datum.type is not None:
             result |= {"type": datum.type, "value": from_datum(datum)}
         results.append(result)
-    runtime.stop_threadpool_executor()
     return {"functions": {function.name: list(function.raw_bindings) for function in metadata}, "results": results}
+
+
+async def answer(request: dict[str, Any], output: TextIO) -> None:
+    """Write the answer, and end the process there: the app's pools and exporters have nothing left to do."""
+    json.dump(await run(request["root"], request["calls"]), output)
+    output.flush()
+    os._exit(0)
 
 
 def main() -> None:
     """Read the request, write the answer; everything the app prints goes to standard error."""
+    faulthandler.dump_traceback_later(120, exit=True)  # a call that hangs tells where
     request = json.load(sys.stdin)
-    answer_to, sys.stdout = sys.stdout, sys.stderr
+    output, sys.stdout = sys.stdout, sys.stderr
     os.chdir(request["root"])
     sys.path.insert(0, request["root"])
-    json.dump(asyncio.run(run(request["root"], request["calls"])), answer_to)
-    answer_to.flush()
-    os._exit(0)  # pools and exporters of the app have nothing left to do
+    asyncio.run(answer(request, output))
 
 
 if __name__ == "__main__":
