@@ -81,6 +81,11 @@ class TrainingJob(BaseModel):
     created_by: UUID | None
     created_at: datetime
 
+    @property
+    def checkpoint_round(self) -> int:
+        """The round of the last stored checkpoint; 0 before the first."""
+        return int((self.metrics or {}).get("checkpoint_round", 0))
+
     @computed_field(  # type: ignore[prop-decorator]
         description="Seconds until the last round at the present speed; early stopping may end sooner"
     )

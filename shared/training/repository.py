@@ -91,6 +91,11 @@ async def report_progress(
     return await _one(conn, "report_progress", parameters) is not None
 
 
+async def advance_checkpoint(conn: Connection, job_id: UUID, rounds: int) -> bool:
+    """Go on from the checkpoint of this round, unless a later one is known; False if the job no longer runs."""
+    return await _one(conn, "advance_checkpoint", {"job_id": job_id, "rounds": rounds}) is not None
+
+
 async def cancel_job(conn: Connection, job_id: UUID, now: datetime) -> TrainingJob | None:
     """The job, now CANCELLED; None if it had ended."""
     return await _job(conn, "cancel_job", {"job_id": job_id, "now": now})

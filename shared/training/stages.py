@@ -122,7 +122,7 @@ class TrainingStages:
             )
         hyperparameters = parse(job.algorithm, job.hyperparameters)
         try:
-            progress = await self._progress(job_id)
+            progress = await self._progress(job)
         except BlobMissing:
             entry = algorithm(job.algorithm)
             progress = TrainingProgress(
@@ -130,7 +130,7 @@ class TrainingStages:
                 patience=entry.patience(hyperparameters),
                 threads=_threads(),
             )
-            await self._blobs.upload_bytes(_progress_path(job_id), progress.to_json())
+            await self._blobs.upload_bytes(_progress_path(job_id, 0), progress.to_json())
         about = {
             "split": data.split.to_json(),
             "unlabelled_rows": data.table.unlabelled_rows,
@@ -146,7 +146,7 @@ class TrainingStages:
         job = await self._running(job_id)
         if job is None:
             return await self._ended(job_id)
-        progress = await self._progress(job_id)
+        progress = await self._progress(job)
         if progress.finished:
             return StageResult(status=job.status.value, finished=True)
         source, plan, _ = await self._source(job)
@@ -162,10 +162,12 @@ class TrainingStages:
         written = await self._run_slice(job_id, start, progress)
         if not await self._report(job_id, progress):
             return await self._ended(job_id)
-        stored = await self._progress(job_id)
-        if stored.rounds < progress.rounds:  # else another worker is ahead, with the same model
-            await self._blobs.upload_bytes(_checkpoint_path(job_id, progress.rounds), written)
-            await self._blobs.upload_bytes(_progress_path(job_id), progress.to_json())
+        await self._blobs.upload_bytes(_checkpoint_path(job_id, progress.rounds), written)
+        await self._blobs.upload_bytes(_progress_path(job_id, progress.rounds), progress.to_json())
+        async with self._database.transaction() as conn:
+            advanced = await repository.advance_checkpoint(conn, job_id, progress.rounds)
+        if not advanced:
+            return await self._ended(job_id)
         return StageResult(status=JobStatus.RUNNING.value, finished=progress.finished)
 
     def _start(
@@ -209,7 +211,7 @@ class TrainingStages:
         job = await self._running(job_id)
         if job is None:
             return await self._ended(job_id)
-        progress = await self._progress(job_id)
+        progress = await self._progress(job)
         if not progress.finished:
             raise Conflict(f"boosting stands at round {progress.rounds} of {progress.total_rounds}")
         self._runs.drop(job_id)
@@ -330,8 +332,8 @@ class TrainingStages:
                 metrics={**progress.shown(), **(more or {})},
             )
 
-    async def _progress(self, job_id: UUID) -> TrainingProgress:
-        return TrainingProgress.from_json(await self._blobs.read_bytes(_progress_path(job_id)))
+    async def _progress(self, job: TrainingJob) -> TrainingProgress:
+        return TrainingProgress.from_json(await self._blobs.read_bytes(_progress_path(job.id, job.checkpoint_round)))
 
     async def _source(self, job: TrainingJob) -> tuple[FeatureSetSource, FeaturePlan, bytes]:
         async with self._database.connection() as conn:
@@ -352,8 +354,8 @@ class TrainingStages:
         return TrainingSet(table, split)
 
 
-def _progress_path(job_id: UUID) -> str:
-    return job_prefix(job_id) + "progress.json"
+def _progress_path(job_id: UUID, rounds: int) -> str:
+    return f"{job_prefix(job_id)}progress-{rounds:05d}.json"
 
 
 def _checkpoint_path(job_id: UUID, rounds: int) -> str:

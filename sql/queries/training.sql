@@ -61,6 +61,18 @@ WHERE id = %(job_id)s
   AND status = 'RUNNING'
 RETURNING id;
 
+-- name: advance_checkpoint
+-- The stored round from which a running job goes on; it never goes back, whoever is late.
+UPDATE training_jobs
+SET metrics = jsonb_set(
+        coalesce(metrics, '{}'::jsonb),
+        '{checkpoint_round}',
+        to_jsonb(greatest(coalesce((metrics ->> 'checkpoint_round')::integer, 0), %(rounds)s))
+    )
+WHERE id = %(job_id)s
+  AND status = 'RUNNING'
+RETURNING id;
+
 -- name: cancel_job
 -- A job that has not ended is cancelled.
 UPDATE training_jobs

@@ -359,7 +359,7 @@ async def test_the_unexpected_is_noted_and_raised_for_another_attempt(
     job = await service.create(_request(feature_set), caller=system, origin=origin)
     stages = worker()
     await stages.prepare(job.id)
-    await blobs.upload_bytes(job_prefix(job.id) + "progress.json", b"{")
+    await blobs.upload_bytes(job_prefix(job.id) + "progress-00000.json", b"{")
     with pytest.raises(ValidationError):
         await stages.train_slice(job.id)
     assert (await service.get(job.id)).status is JobStatus.RUNNING
