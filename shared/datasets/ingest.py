@@ -3,6 +3,7 @@
 Files are read lazily and in a streaming fashion; memory holds neither the file nor the table.
 """
 
+import re
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,9 @@ _PARQUET_MAGIC = b"PAR1"
 _COMPRESSED_MAGICS = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _INFERENCE_ROWS = 10_000
 _MAX_NAME = 100
+# Not "__…", which the app uses itself, and neither "*" nor "^…", which Polars reads as patterns.
+_NAME = re.compile(rf"(?!__|\s*$|[*^])[^\x00]{{1,{_MAX_NAME}}}", re.DOTALL)
+_NAME_RULE = f"a column name has 1 to {_MAX_NAME} characters and does not begin with *, ^ or two underscores"
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _LISTED_CATEGORIES = 50
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1024 * 1024  # aiohttp warns of larger bodies in one piece
 _CONCURRENCY = 4
-_RETRIES = 3
 
 
 class BlobMissing(DomainError):
@@ -39,11 +38,13 @@ class BlobStore:
         container: str,
         connection_string: str | None = None,
         account_url: str | None = None,
+        retries: int = 3,
         clock: Clock = utc_now,
     ) -> None:
         self.container_name = container
         self._connection_string = connection_string
         self._account_url = account_url
+        self._retries = retries
         self._clock = clock
         self._service: BlobServiceClient | None = None
 
@@ -62,7 +63,7 @@ class BlobStore:
             from azure.storage.blob.aio import BlobServiceClient
 
             options: dict[str, Any] = {
-                "retry_total": _RETRIES,
+                "retry_total": self._retries,
                 "connection_timeout": 5,
                 "read_timeout": 60,
                 "max_block_size": _BLOCK_BYTES,

@@ -1,6 +1,7 @@
 """From an uploaded file to a stored, explained score, over HTTP on real parts."""
 
 from math import exp
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -175,3 +176,31 @@ def test_a_promotion_takes_effect_with_the_next_request(
         assert flow.data(client.post("predict", json=body))["model_id"] == successor
         flow.data(client.post(f"models/{successor}/rollback", json={"reason": "the test says so"}))
         assert flow.data(client.post("predict", json=body))["model_id"] == live["id"]
+
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "sparkov_test.parquet"
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DATA.is_file(), reason="the real datasets are not beside the project")
+def test_the_flow_runs_on_real_data(app: RunningApp) -> None:
+    """40,000 card transactions nobody here made: roles inferred, trained, scored."""
+    frame = pl.read_parquet(DATA).head(40_000)
+    config = {"protected_columns": ["gender", "dob"]}
+    with app.client("scientist") as client:
+        dataset = flow.upload(client, frame, "real")
+        feature_set_id = flow.compute_features(client, dataset["id"], "real", config)
+        inferred = flow.wait(client, f"features/sets/{feature_set_id}")["config"]
+        assert (inferred["label_column"], inferred["time_column"]) == ("is_fraud", "trans_date_trans_time")
+        job_id = flow.start_training(client, feature_set_id, "real", hyperparameters={"n_estimators": 60})
+        model_id = flow.wait(client, f"training/jobs/{job_id}")["model_id"]
+        model = flow.data(client.get(f"models/{model_id}"))
+        assert model["metrics"]["auc_roc"] > 0.95
+        flow.data(client.post(f"models/{model_id}/promote", json={"target_status": "STAGING", "reason": "real data"}))
+        row = {
+            name: str(value) if hasattr(value, "isoformat") else value
+            for name, value in frame.row(7, named=True).items()
+        }
+        answer = flow.data(client.post("predict/explain", json={"transaction": row, "model_id": model_id}))
+    assert answer["model_id"] == model_id
+    assert answer["reasons"]

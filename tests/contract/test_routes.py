@@ -219,6 +219,51 @@ def test_a_bad_page_size_is_named(clients: dict[str, httpx.Client], entry: Endpo
     assert error["target"] == "page_size"
 
 
+CSV = b"amount,is_fraud\n1,0\n2,1\n"
+UPLOADS: list[tuple[str, dict[str, Any], int]] = [
+    ("no type", {"content": CSV}, 415),
+    ("another type", {"content": CSV, "headers": {"Content-Type": "image/png"}}, 415),
+    ("no name", {"content": CSV, "headers": {"Content-Type": "text/csv"}}, 422),
+    ("empty name", {"content": CSV, "headers": {"Content-Type": "text/csv"}, "params": {"name": " "}}, 422),
+    ("long name", {"content": CSV, "headers": {"Content-Type": "text/csv"}, "params": {"name": "x" * 256}}, 422),
+    ("empty body", {"content": b"", "headers": {"Content-Type": "text/csv"}, "params": {"name": "x"}}, 422),
+    ("no rows", {"content": b"a,b\n", "headers": {"Content-Type": "text/csv"}, "params": {"name": "x"}}, 422),
+    ("torn file", {"content": b"PAR1", "headers": {"Content-Type": "text/csv"}, "params": {"name": "x"}}, 400),
+    ("form without file", {"files": {"other": ("x.csv", CSV)}, "data": {"name": "x"}}, 422),
+    ("form without name", {"files": {"file": ("x.csv", CSV)}}, 422),
+    ("form with an unknown field", {"files": {"file": ("x.csv", CSV)}, "data": {"name": "x", "owner": "me"}}, 422),
+    ("broken form", {"content": b"--", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}, 422),
+    ("form without boundary", {"content": b"--", "headers": {"Content-Type": "multipart/form-data"}}, 422),
+    ("unknown upload", {"json": {"name": "x", "upload_id": str(uuid4())}}, 422),
+    ("upload without name", {"json": {"upload_id": str(uuid4())}}, 422),
+]
+
+
+@pytest.mark.parametrize(("kind", "request_", "status"), UPLOADS, ids=[upload[0] for upload in UPLOADS])
+def test_a_bad_upload_is_refused(
+    clients: dict[str, httpx.Client], kind: str, request_: dict[str, Any], status: int
+) -> None:
+    """Whatever is wrong with the file or its description, and no dataset appears."""
+    before = clients["admin"].get("datasets").json()["meta"]["pagination"]["total"]
+    _refused(clients["admin"].post("datasets", **request_), status)
+    assert clients["admin"].get("datasets").json()["meta"]["pagination"]["total"] == before
+
+
+@pytest.mark.parametrize("media_type", ["text/csv", "application/octet-stream"])
+def test_a_raw_body_is_a_dataset(clients: dict[str, httpx.Client], media_type: str) -> None:
+    """Named by the query string."""
+    answer = clients["scientist"].post(
+        "datasets", content=CSV, headers={"Content-Type": media_type}, params={"name": "raw", "description": "two rows"}
+    )
+    assert answer.status_code == 201, answer.text
+    data = answer.json()["data"]
+    assert (data["name"], data["version"], data["row_count"]) == ("raw", "1.0", 2)
+    assert answer.headers["location"].endswith(data["id"])
+    assert [column["name"] for column in data["schema"]["columns"]] == ["amount", "is_fraud"]
+    statistics = clients["analyst"].get(f"datasets/{data['id']}/statistics").json()["data"]
+    assert statistics["column_stats"]["amount"]["max"] == 2
+
+
 def test_the_request_id_is_kept_when_well_formed(clients: dict[str, httpx.Client]) -> None:
     """It comes back in the header and in the body; nonsense is replaced."""
     answer = clients["admin"].get("users/me", headers={"X-Request-Id": "order-4711"})

@@ -113,13 +113,15 @@ def test_nan_and_infinity_do_not_spoil_the_statistics(tmp_path: Path) -> None:
         (b"a,b\n1,2\n3,4,5\n", Malformed),
         (b"a,b\n\xff\xfe,2\n", Malformed),
         (b"__label,b\n1,2\n", InvalidContent),
+        (b"*,b\n1,2\n", InvalidContent),
+        (b"^a$,b\n1,2\n", InvalidContent),
         (b"a," + b"b" * 101 + b"\n1,2\n", InvalidContent),
         (b",".join(b"c%d" % number for number in range(21)) + b"\n" + b",".join([b"1"] * 21) + b"\n", TooLarge),
         (b"a\n" + b"1\n" * 1001, TooLarge),
     ],
     ids=[
-        "empty", "only a header", "torn parquet", "gzip", "picture", "ragged rows", "not UTF-8", "reserved name",
-        "long name", "too many columns", "too many rows",
+        "empty", "only a header", "torn parquet", "gzip", "picture", "ragged rows", "not UTF-8", "reserved name", "star",
+        "pattern", "long name", "too many columns", "too many rows",
     ],
 )  # fmt: skip
 def test_an_unusable_file_is_refused(tmp_path: Path, content: bytes, error: type[DomainError]) -> None:
