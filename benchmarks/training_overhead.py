@@ -1,6 +1,6 @@
 """What slices cost over one uninterrupted ``xgboost.train`` on the same matrix.
 
-    python -m benchmarks.training_overhead [--rows 1000000] [--features 30] [--rounds 200] [--repeats 2]
+    python -m benchmarks.training_overhead [--rows 1000000] [--features 30] [--rounds 200] [--repeats 2] [--slice-seconds 20]
 
 Both ways grow the same number of trees from the same quantised matrix, without early stopping. "bare" evaluates
 nothing; "plain" evaluates the validation part each round, as early stopping needs. "sliced" is the product's own
@@ -29,7 +29,6 @@ from shared.training.split import temporal_split
 from shared.training.training_set import FeatureTable, TrainingSet
 
 THREADS = 2
-SLICE_SECONDS = 20.0
 
 
 def synthetic(rows: int, features: int, folder: Path) -> TrainingSet:
@@ -57,6 +56,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--slice-seconds", type=float, default=20.0)
     options = parser.parse_args()
     xgb = load_xgboost()
     entry = XGBoost()
@@ -81,7 +81,7 @@ def main() -> None:
             trainer = entry.start(data, matrices, hyperparameters, THREADS, None)
             checkpoint = b""
             while not progress.finished:
-                limits = SliceLimits(SLICE_SECONDS)
+                limits = SliceLimits(options.slice_seconds)
                 checkpoint = run_slice(trainer, progress, limits, threading.Event(), lambda _: None)
                 if new_worker and not progress.finished:
                     anew = entry.prepare(data, hyperparameters, THREADS)
