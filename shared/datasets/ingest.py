@@ -105,13 +105,8 @@ def _check_columns(schema: "pl.Schema", limits: DatasetLimits) -> None:
         raise TooLarge(f"the file has {len(schema)} columns; at most {limits.columns} are accepted", target="file")
     details = []
     for name, dtype in schema.items():
-        if not name.strip() or len(name) > _MAX_NAME or "\x00" in name or name.startswith("__"):
-            shown = name[:_MAX_NAME].replace("\x00", "�")
-            details.append(
-                FieldError(
-                    shown, f"a column name has 1 to {_MAX_NAME} characters and does not begin with two underscores"
-                )
-            )
+        if not _NAME.fullmatch(name):
+            details.append(FieldError(name[:_MAX_NAME].replace("\x00", "�"), _NAME_RULE))
         elif _column_type(dtype) is None:
             details.append(FieldError(name, f"columns of type {dtype} are not supported"))
     if details:

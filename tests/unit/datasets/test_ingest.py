@@ -120,8 +120,8 @@ def test_nan_and_infinity_do_not_spoil_the_statistics(tmp_path: Path) -> None:
         (b"a\n" + b"1\n" * 1001, TooLarge),
     ],
     ids=[
-        "empty", "only a header", "torn parquet", "gzip", "picture", "ragged rows", "not UTF-8", "reserved name", "star",
-        "pattern", "long name", "too many columns", "too many rows",
+        "empty", "only a header", "torn parquet", "gzip", "picture", "ragged rows", "not UTF-8", "reserved name",
+        "star", "pattern", "long name", "too many columns", "too many rows",
     ],
 )  # fmt: skip
 def test_an_unusable_file_is_refused(tmp_path: Path, content: bytes, error: type[DomainError]) -> None:
