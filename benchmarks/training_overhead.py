@@ -1,6 +1,6 @@
 """What slices cost over one uninterrupted ``xgboost.train`` on the same matrix.
 
-    python -m benchmarks.training_overhead [--rows 1000000] [--features 30] [--rounds 200] [--repeats 2] [--slice-seconds S]
+    python -m benchmarks.training_overhead [--rows 1000000] [--features 30] [--rounds 200] [--slice-seconds 20]
 
 Both ways grow the same number of trees from the same quantised matrix, without early stopping. "bare" evaluates
 nothing; "plain" evaluates the validation part each round, as early stopping needs. "sliced" is the product's own
