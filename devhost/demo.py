@@ -28,7 +28,6 @@ FEATURE_CONFIG: dict[str, Any] = {
     "protected_columns": ["gender", "birth_date"],
     "excluded_columns": ["label_known_at"],
     # How often a customer bought is no feature here: customers who join later would all look like strangers.
-    "frequency_limit": 1000,
 }
 BASELINES: list[dict[str, Any]] = [
     {"metric": "auc_roc", "operator": "gte", "threshold": 0.85},

@@ -59,6 +59,7 @@ _STATUS: Final[tuple[tuple[type[DomainError], int], ...]] = (
     (TooManyRequests, 429),
     (Unavailable, 503),
 )
+_ANSWERABLE: Final = tuple(kind for kind, _ in _STATUS)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _log = get_logger("http")
@@ -201,6 +202,8 @@ async def _answer(
         response = _success(entry, reply, origin.request_id)
     except DomainError as error:
         outcome["error"] = error.code
+        if not isinstance(error, _ANSWERABLE):  # meant for inside, a missing blob for instance
+            _log.exception(REQUEST_FAILED, function=entry.name)
         response = failure(error, origin.request_id)
     except asyncio.CancelledError:
         raise
@@ -333,7 +336,9 @@ def _success(entry: Endpoint, reply: Reply, request_id: str) -> func.HttpRespons
 
 
 def failure(error: DomainError, request_id: str) -> func.HttpResponse:
-    """The one error shape."""
+    """The one error shape; an error that is not meant for callers tells them nothing."""
+    if not isinstance(error, _ANSWERABLE):
+        return _internal_error(request_id)
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     headers: dict[str, str] = {}
     if isinstance(error, Unavailable | TooManyRequests):

@@ -1,6 +1,6 @@
 """From exact SHAP values to reasons that a person can read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isnan
 
 from shared.scoring.model import Explanation, Reason
@@ -18,23 +18,24 @@ def explanation(names: tuple[str, ...], contributions: list[float]) -> Explanati
     return Explanation(rounded[-1], dict(zip(names, rounded[:-1], strict=True)))
 
 
+Sentences = Mapping[str, Callable[[float], str]]
+
+
 def reasons(
-    found: Explanation, values: Mapping[str, float | None], descriptions: Mapping[str, str], *, top: int = TOP
+    found: Explanation, values: Mapping[str, float | None], sentences: Sentences, *, top: int = TOP
 ) -> list[Reason]:
-    """The ``top`` features by absolute contribution; those that contribute nothing are left out."""
+    """The ``top`` features by absolute contribution; those that contribute nothing are left out.
+
+    :param sentences: by feature, what a value of it means in words.
+    """
     ranked = sorted(found.contributions.items(), key=lambda item: (-abs(item[1]), item[0]))[:top]
-    return [
-        Reason(name, contribution, _known(values.get(name)), _text(name, contribution, values.get(name), descriptions))
-        for name, contribution in ranked
-        if contribution != 0
-    ]
+    chosen = [(name, contribution, _known(values.get(name))) for name, contribution in ranked if contribution != 0]
+    return [Reason(name, part, value, _text(name, part, value, sentences)) for name, part, value in chosen]
 
 
-def _text(name: str, contribution: float, value: float | None, descriptions: Mapping[str, str]) -> str:
-    known = _known(value)
-    shown = "is missing" if known is None else f"= {known:.6g}"
-    direction = "raises" if contribution > 0 else "lowers"
-    return f"{descriptions.get(name, name).rstrip('.')} ({name} {shown}) {direction} the risk"
+def _text(name: str, contribution: float, value: float | None, sentences: Sentences) -> str:
+    meaning = f"{name} is missing" if value is None else sentences[name](value)
+    return f"{meaning}; this {'raises' if contribution > 0 else 'lowers'} the risk"
 
 
 def _known(value: float | None) -> float | None:

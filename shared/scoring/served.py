@@ -15,6 +15,7 @@ from shared.platform.telemetry import get_logger
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import Model
 from shared.registry.service import RegistryService
+from shared.scoring.reasons import Sentences
 
 if TYPE_CHECKING:
     from shared.training.algorithms.base import FittedModel
@@ -36,7 +37,7 @@ class ServedModel:
     threshold: float
     id_column: str | None
     online: OnlinePlan
-    descriptions: dict[str, str]
+    sentences: Sentences
     fitted: "FittedModel"
 
 
@@ -140,6 +141,6 @@ class ServedModels:
             threshold=loaded.threshold,
             id_column=loaded.plan.config.id_column,
             online=compile_plan(loaded.plan),
-            descriptions=loaded.plan.descriptions,
+            sentences={feature.name: feature.say for feature in loaded.plan.features},
             fitted=loaded.model,
         )

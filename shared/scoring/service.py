@@ -200,7 +200,7 @@ class ScoringService:
             vector = _vector(values, model.online.feature_names)
             contributions = await asyncio.to_thread(model.fitted.contributions, vector)
             found = explanation(model.online.feature_names, contributions[0].tolist())
-        return prediction, found, reasons(found, values, model.descriptions)
+        return prediction, found, reasons(found, values, model.sentences)
 
     async def list_of_transaction(
         self, transaction_id: str, *, before: tuple[datetime, UUID], limit: int
@@ -252,7 +252,7 @@ def _answer(row: _Row, model: ServedModel, score: float, found: Explanation | No
         latency_ms=round((perf_counter() - request.arrived) * 1000),
         created_at=now,
     )
-    return Answer(prediction, model, found, [] if found is None else reasons(found, values, model.descriptions))
+    return Answer(prediction, model, found, [] if found is None else reasons(found, values, model.sentences))
 
 
 def _values(vector: NDArray[np.float32], names: tuple[str, ...]) -> dict[str, float | None]:

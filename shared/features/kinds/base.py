@@ -73,3 +73,7 @@ class FeatureKind(BaseModel, ABC):
     @abstractmethod
     def describe(self) -> str:
         """One sentence for people who did not write this."""
+
+    def say(self, value: float) -> str:
+        """What a present value of this feature means, as half a sentence of a reason; flags say it without numbers."""
+        return f"{self.describe()}: {value:.6g}"

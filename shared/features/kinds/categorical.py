@@ -61,6 +61,10 @@ class OneHot(FeatureKind):
     def describe(self) -> str:
         return f"1 where {self.column} is {self.category!r}"
 
+    def say(self, value: float) -> str:
+        """Is, or is not, this category."""
+        return f"{self.column} is {'' if value else 'not '}{self.category!r}"
+
 
 def _category_names(column: str, categories: list[str]) -> list[str]:
     """One name a category; those that would read the same get their position."""
@@ -120,6 +124,12 @@ class Frequency(FeatureKind):
     def describe(self) -> str:
         return f"Share of training transactions with the same {self.column}, to a power of two; 0 when not seen there"
 
+    def say(self, value: float) -> str:
+        """Never seen, or how common."""
+        if not value:
+            return f"{self.column} was not seen in training"
+        return f"{self.column} made about one in {round(1 / value):,} training transactions"
+
 
 def _nearest_power_of_two(share: float) -> float:
     return float(2.0 ** round(math.log2(share)))
@@ -150,6 +160,10 @@ class Missing(FeatureKind):
 
     def describe(self) -> str:
         return f"1 where {self.column} is missing"
+
+    def say(self, value: float) -> str:
+        """Missing, or given."""
+        return f"{self.column} is {'missing' if value else 'given'}"
 
 
 _PRESENCE: Form = "presence"

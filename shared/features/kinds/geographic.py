@@ -82,3 +82,10 @@ class Haversine(FeatureKind):
             f"Kilometres between ({self.from_latitude}, {self.from_longitude}) "
             f"and ({self.to_latitude}, {self.to_longitude})"
         )
+
+    def say(self, value: float) -> str:
+        """The distance."""
+        return (
+            f"({self.to_latitude}, {self.to_longitude}) is {value:.4g} km from "
+            f"({self.from_latitude}, {self.from_longitude})"
+        )

@@ -73,6 +73,10 @@ class Raw(_OneNumber):
     def describe(self) -> str:
         return f"{self.column} as received (1 for true, 0 for false)"
 
+    def say(self, value: float) -> str:
+        """The number itself."""
+        return f"{self.column} is {value:.6g}"
+
 
 class SignedLog(_OneNumber):
     """``sign(x) * ln(1 + |x|)``."""
@@ -100,6 +104,10 @@ class SignedLog(_OneNumber):
 
     def describe(self) -> str:
         return f"Natural logarithm of 1 + |{self.column}|, with the sign of {self.column}"
+
+    def say(self, value: float) -> str:
+        """The number that the logarithm was taken of."""
+        return f"{self.column} is {math.copysign(math.expm1(min(abs(value), 700.0)), value):.6g}"
 
 
 class ZScore(_OneNumber):
@@ -131,6 +139,11 @@ class ZScore(_OneNumber):
     def describe(self) -> str:
         return f"Standard deviations of {self.column} from its training mean {self.mean:.6g}"
 
+    def say(self, value: float) -> str:
+        """How far above or below what is usual."""
+        side = "above" if value >= 0 else "below"
+        return f"{self.column} is {abs(value):.3g} standard deviations {side} its mean of {self.mean:.6g}"
+
 
 class Clipped(_OneNumber):
     """The value held between the training part's 1st and 99th percentile."""
@@ -160,6 +173,12 @@ class Clipped(_OneNumber):
 
     def describe(self) -> str:
         return f"{self.column} held between {self.lower:.6g} and {self.upper:.6g}"
+
+    def say(self, value: float) -> str:
+        """The number, or which bound it passes."""
+        if value <= self.lower:
+            return f"{self.column} is at most {self.lower:.6g}"
+        return f"{self.column} is at least {self.upper:.6g}" if value >= self.upper else f"{self.column} is {value:.6g}"
 
 
 class HighValue(_OneNumber):
@@ -196,6 +215,10 @@ class HighValue(_OneNumber):
     def describe(self) -> str:
         return f"1 where {self.column} is above {self.threshold:.6g}, its {self.quantile:.0%} training quantile"
 
+    def say(self, value: float) -> str:
+        """High, or not."""
+        return f"{self.column} is {'high, above' if value else 'not above'} {self.threshold:.6g}"
+
 
 class Rounded(_OneNumber):
     """1 where the amount is a multiple of ``unit``: people who test cards and gift cards like round sums."""
@@ -228,6 +251,10 @@ class Rounded(_OneNumber):
 
     def describe(self) -> str:
         return f"1 where {self.column} is a multiple of {self.unit:g}"
+
+    def say(self, value: float) -> str:
+        """A round amount, or not."""
+        return f"{self.column} is {'' if value else 'not '}a multiple of {self.unit:g}"
 
 
 class Quotient(FeatureKind):
@@ -268,3 +295,7 @@ class Quotient(FeatureKind):
 
     def describe(self) -> str:
         return f"{self.numerator} divided by {self.denominator}; missing where that is 0"
+
+    def say(self, value: float) -> str:
+        """The quotient."""
+        return f"{self.numerator} divided by {self.denominator} is {value:.6g}"

@@ -179,3 +179,7 @@ class DaysBetween(FeatureKind):
 
     def describe(self) -> str:
         return f"Days from {self.start} to {self.end}"
+
+    def say(self, value: float) -> str:
+        """The days."""
+        return f"{value:.4g} days passed from {self.start} to {self.end}"

@@ -1,5 +1,7 @@
 """Transactions that can be scored, confidence, and reasons in words."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,8 +68,11 @@ def test_confidence_is_0_at_the_threshold_and_1_at_the_ends() -> None:
 def test_reasons_are_ranked_by_what_they_contribute() -> None:
     """Large effects first, in either direction; features without effect are no reasons."""
     found = explanation(("a", "b", "c"), [0.1, -0.7, 0.0, -2.0])
-    ranked = reasons(found, {"a": 1.0, "b": None, "c": 3.0}, {"a": "First thing", "b": "Second thing"})
+    sentences = dict.fromkeys("abc", "{} is {:g}".format)
+    ranked = reasons(
+        found, {"a": 1.0, "b": None, "c": 3.0}, {name: partial(say, name) for name, say in sentences.items()}
+    )
     assert [reason.feature for reason in ranked] == ["b", "a"]
-    assert ranked[0].text == "Second thing (b is missing) lowers the risk"
-    assert ranked[1].text == "First thing (a = 1) raises the risk"
+    assert ranked[0].text == "b is missing; this lowers the risk"
+    assert ranked[1].text == "a is 1; this raises the risk"
     assert found.base_value == -2.0
