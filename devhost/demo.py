@@ -27,7 +27,6 @@ FEATURE_CONFIG: dict[str, Any] = {
     "entity_columns": ["customer_id", "card_id", "device_id", "ip_address", "merchant_id"],
     "protected_columns": ["gender", "birth_date"],
     "excluded_columns": ["label_known_at"],
-    # How often a customer bought is no feature here: customers who join later would all look like strangers.
 }
 BASELINES: list[dict[str, Any]] = [
     {"metric": "auc_roc", "operator": "gte", "threshold": 0.85},
