@@ -95,7 +95,8 @@ def _walk(services: LocalServices, subject: Subject) -> None:
         watch = Stopwatch()
         dataset = client.upload("datasets", buffer.getvalue(), "data.parquet", {"name": name})
         watch.lap("upload and profile")
-        body = {"dataset_id": dataset["id"], "output_name": name, "config": subject.config}
+        config = {**subject.config, "train_fraction": split}
+        body = {"dataset_id": dataset["id"], "output_name": name, "config": config}
         feature_set_id = client.post("features/compute", body)["feature_set_id"]
         feature_set = _wait(client, f"features/sets/{feature_set_id}")
         watch.lap("features and selection")
