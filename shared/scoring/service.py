@@ -140,10 +140,25 @@ class ScoringService:
     async def _score(
         self, group: list[Pending[Request, Answer]], model: ServedModel, expected_production_id: UUID | None
     ) -> UUID | None:
-        """Score and store a group; returns the model in production. Answers only what was stored."""
-        rows = [row for pending in group if (row := _prepare(pending, model)) is not None]
-        if not rows:
-            return expected_production_id
+        """Score and store a group; returns the model in production.
+
+        Nobody is answered, not even those whose transaction does not fit, unless this model may answer: against
+        the model that has just been promoted the transaction may fit.
+        """
+        prepared = [_prepare(pending, model) for pending in group]
+        rows = [row for row in prepared if isinstance(row, _Row)]
+        answers = await self._answers(rows, model) if rows else []
+        production_id = await self._store(model.id, [answer.prediction for answer in answers], expected_production_id)
+        if expected_production_id is None or production_id == expected_production_id:
+            for row, answer in zip(rows, answers, strict=True):
+                row.pending.resolve(answer)
+            for pending, refusal in zip(group, prepared, strict=True):
+                if isinstance(refusal, InvalidContent):
+                    pending.fail(refusal)
+        return production_id
+
+    async def _answers(self, rows: list[_Row], model: ServedModel) -> list[Answer]:
+        """One predict for all rows, exact SHAP values for the flagged ones and for those who asked."""
         matrix = np.stack([row.vector for row in rows])
         scores = model.fitted.predict(matrix)
         explained = [
@@ -160,18 +175,14 @@ class ScoringService:
                 for position, values in zip(explained, contributions, strict=True)
             }
         now = to_milliseconds(self._clock())
-        answers = [
+        return [
             _answer(row, model, float(scores[position]), found.get(position), now) for position, row in enumerate(rows)
         ]
-        production_id = await self._store(model.id, [answer.prediction for answer in answers], expected_production_id)
-        if expected_production_id is None or production_id == expected_production_id:
-            for row, answer in zip(rows, answers, strict=True):
-                row.pending.resolve(answer)
-        return production_id
 
     async def _store(
         self, model_id: UUID, predictions: list[NewPrediction], expected_production_id: UUID | None
     ) -> UUID | None:
+        """Store, and learn which model is in production; storing nothing is asking."""
         async with self._database.connection() as conn:
             try:
                 production_id, _ = await repository.store(conn, model_id, predictions, expected_production_id)
@@ -221,16 +232,15 @@ class ScoringService:
             return await repository.list_of_model(conn, chosen, is_fraud=is_fraud, before=before, limit=limit)
 
 
-def _prepare(pending: Pending[Request, Answer], model: ServedModel) -> _Row | None:
-    """The row's id and vector; a transaction that does not fit fails alone."""
+def _prepare(pending: Pending[Request, Answer], model: ServedModel) -> _Row | InvalidContent:
+    """The row's id and vector, or why this transaction does not fit; its neighbours go on."""
     transaction = pending.item.transaction
     try:
         return _Row(pending, transaction_id(transaction, model.id_column), model.online.vector(transaction))
     except InvalidContent as error:
         details = [FieldError(f"transaction.{detail.field}", detail.message) for detail in error.details]
         target = details[0].field if details else "transaction"
-        pending.fail(InvalidContent(error.message, target=target, details=details))
-        return None
+        return InvalidContent(error.message, target=target, details=details)
 
 
 def _answer(row: _Row, model: ServedModel, score: float, found: Explanation | None, now: datetime) -> Answer:

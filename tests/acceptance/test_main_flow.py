@@ -130,6 +130,21 @@ def test_predictions_are_listed_by_cursor(app: RunningApp, live: dict[str, Any],
     assert seen == [answer["prediction_id"] for answer in reversed(made)]
 
 
+def test_a_transaction_that_fits_only_the_new_model_is_scored_by_it(
+    app: RunningApp, live: dict[str, Any], frame: pl.DataFrame
+) -> None:
+    """Right after a promotion no transaction is refused on the word of the old model."""
+    renamed = frame.rename({"amount": "total"})
+    with app.client("scientist") as client:
+        successor = flow.trained_model(client, renamed, "other-columns")
+        old, new = flow.transaction(frame, 1), flow.transaction(renamed, 1)
+        assert flow.data(client.post("predict", json={"transaction": old}))["model_id"] == live["id"]
+        flow.promote(client, successor)
+        assert flow.data(client.post("predict", json={"transaction": new}))["model_id"] == successor
+        flow.data(client.post(f"models/{successor}/rollback", json={"reason": "the test says so"}))
+        assert flow.data(client.post("predict", json={"transaction": old}))["model_id"] == live["id"]
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "field"),
     [
