@@ -79,6 +79,9 @@ def main() -> int:
     services.start()
     try:
         _walk(services, subject)
+    except Failure as failure:
+        print(f"{failure}\n{failure.log}", file=sys.stderr)
+        return 1
     finally:
         services.stop()
     return 0
