@@ -8,7 +8,8 @@ import azure.durable_functions as df
 import azure.functions as func
 from pydantic import Field, ValidationError
 
-from functions.endpoint import Call, PageQuery, Reply, endpoint, invalid, parse_json
+from functions.endpoint import Call, Reply, endpoint
+from functions.requests import PageQuery, invalid, parse_json
 from shared.datasets.model import Dataset, DatasetStatus, NewDataset, UploadedDataset
 from shared.platform.errors import UnsupportedMedia, invalid_field
 

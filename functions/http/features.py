@@ -6,7 +6,8 @@ from uuid import UUID
 import azure.durable_functions as df
 from pydantic import BaseModel, ConfigDict, Field
 
-from functions.endpoint import Call, PageQuery, Reply, accepted, endpoint
+from functions.endpoint import Call, Reply, accepted, endpoint
+from functions.requests import PageQuery
 from shared.features.model import FeatureSet, FeatureSetRequest, FeatureSetStatus
 from shared.platform.errors import Unavailable
 

@@ -6,7 +6,8 @@ from typing import Any
 import azure.durable_functions as df
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from functions.endpoint import Call, PageQuery, Reply, endpoint
+from functions.endpoint import Call, Reply, endpoint
+from functions.requests import PageQuery
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import Model, NewBaselines, PromotionRequest, Reasoned
 

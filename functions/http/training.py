@@ -5,7 +5,8 @@ from uuid import UUID
 
 import azure.durable_functions as df
 
-from functions.endpoint import Call, PageQuery, Reply, accepted, endpoint
+from functions.endpoint import Call, Reply, accepted, endpoint
+from functions.requests import PageQuery
 from shared.platform.errors import Unavailable
 from shared.training.model import JobStatus, TrainingJob, TrainingRequest
 

@@ -10,7 +10,8 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.access import ROUTES
-from functions.endpoint import failure, origin_of
+from functions.requests import origin_of
+from functions.responses import failure
 from shared.platform.errors import DomainError, MethodNotAllowed, NotFound
 
 bp = df.Blueprint()

@@ -2,7 +2,8 @@
 
 import azure.durable_functions as df
 
-from functions.endpoint import Call, PageQuery, Reply, endpoint
+from functions.endpoint import Call, Reply, endpoint
+from functions.requests import PageQuery
 from shared.users.model import UserPatch
 
 bp = df.Blueprint()

@@ -1,4 +1,4 @@
-"""What can go wrong, in the domain's words. HTTP statuses are chosen once, at the edge (``functions/endpoint.py``)."""
+"""What can go wrong, in the domain's words. HTTP statuses are chosen once, at the edge (``functions/responses.py``)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

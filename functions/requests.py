@@ -1,0 +1,131 @@
+"""Reading a request: where it came from, its JSON body, its query string."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from math import ceil
+from typing import Final, TypeVar
+from uuid import uuid4
+
+import azure.functions as func
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.audit.model import Origin
+from shared.platform.errors import FieldError, InvalidContent, Malformed, TooLarge, UnsupportedMedia
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class PageQuery(BaseModel):
+    """Paging of the registries."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    page: int = Field(1, ge=1, le=1_000_000)
+    page_size: int = Field(20, ge=1, le=100)
+
+    @property
+    def offset(self) -> int:
+        """Rows before this page."""
+        return (self.page - 1) * self.page_size
+
+    def pagination(self, total: int) -> dict[str, int]:
+        """What the answer's ``meta.pagination`` says."""
+        pages = ceil(total / self.page_size)
+        return {"page": self.page, "page_size": self.page_size, "total": total, "total_pages": pages}
+
+
+def origin_of(request: func.HttpRequest) -> Origin:
+    """Where a request came from; its id is the one it brought, when that is well-formed, else a new one."""
+    headers = request.headers
+    given = headers.get("x-request-id", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid4())
+    return Origin(request_id, _client_address(headers.get("x-forwarded-for", "")), _user_agent(headers))
+
+
+def _user_agent(headers: Mapping[str, str]) -> str | None:
+    agent = headers.get("user-agent", "").replace("\x00", "")
+    return agent[:500] or None
+
+
+def _client_address(forwarded_for: str) -> str | None:
+    """The address that the platform's front end appended last; what stands before it is the client's own claim."""
+    last = forwarded_for.rsplit(",", 1)[-1].strip()
+    if last.startswith("["):
+        last = last[1:].partition("]")[0]  # [IPv6]:port
+    elif last.count(":") == 1:
+        last = last.partition(":")[0]  # IPv4:port
+    try:
+        return str(ipaddress.ip_address(last))
+    except ValueError:
+        return None
+
+
+def read_body(request: func.HttpRequest, model: type[ModelT], limit: int) -> ModelT:
+    """The JSON body as ``model``; raises as :func:`parse_json` does.
+
+    :raises UnsupportedMedia: the content type is not JSON.
+    :raises TooLarge: more than ``limit`` bytes.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMedia("the body must be application/json")
+    raw = request.get_body()
+    if len(raw) > limit:
+        raise TooLarge(f"the body may have at most {limit} bytes")
+    return parse_json(raw, model)
+
+
+def parse_json(raw: bytes, model: type[ModelT]) -> ModelT:
+    """A JSON document as ``model``.
+
+    :raises Malformed: not UTF-8, not JSON, or NaN and infinity, which JSON does not have.
+    :raises InvalidContent: the fields that are wrong, each with its reason.
+    """
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the body is not JSON: {error}") from error
+    if b"\\u0000" in raw and _contains_nul(document):
+        raise InvalidContent("the body contains the character NUL, which cannot be stored")
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def read_query(request: func.HttpRequest, model: type[BaseModel] | None) -> BaseModel | None:
+    """The query string as ``model``; without a model any parameter is refused.
+
+    :raises InvalidContent: a parameter is unknown or wrong.
+    """
+    if model is None and not request.params:
+        return None
+    try:
+        return (model or _NoQuery).model_validate(dict(request.params))
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+class _NoQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _contains_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(_contains_nul(key) or _contains_nul(item) for key, item in value.items())
+    return isinstance(value, list) and any(_contains_nul(item) for item in value)
+
+
+def invalid(error: ValidationError) -> InvalidContent:
+    """What pydantic refused, as the domain says it; the offending values are not echoed."""
+    details = [
+        FieldError(".".join(str(part) for part in problem["loc"]) or "body", problem["msg"])
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    return InvalidContent("the request is not valid", target=details[0].field, details=details)
