@@ -272,6 +272,16 @@ def test_the_request_id_is_kept_when_well_formed(clients: dict[str, httpx.Client
     assert len(answer.headers["x-request-id"]) == 36
 
 
+def test_every_request_leaves_one_line_in_the_log(app: RunningApp, clients: dict[str, httpx.Client]) -> None:
+    """With its id, function, status and duration, whoever asked and whatever came of it."""
+    for path, status in (("users/me", 200), (f"models/{uuid4()}", 404)):
+        request_id = f"logged-{uuid4()}"
+        assert clients["analyst"].get(path, headers={"X-Request-Id": request_id}).status_code == status
+        lines = [line for line in app.log.splitlines() if request_id in line]
+        assert len(lines) == 1
+        assert all(field in lines[0] for field in ("function", f"{status}", "duration_ms", "user_id"))
+
+
 def test_secrets_are_not_logged(app: RunningApp, clients: dict[str, httpx.Client]) -> None:
     """After all these requests no token, key, password or e-mail address is in the log."""
     clients["admin"].get("users/me")
