@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.datasets.csv_faults import check_header, describe_fault
 from shared.datasets.model import Column, ColumnType, DatasetLimits, DatasetSchema, DatasetStatistics, Profile
 from shared.platform.errors import FieldError, InvalidContent, Malformed, TooLarge, UnsupportedMedia
 
@@ -56,6 +57,8 @@ def read_profile(local: Path, file_format: str, canonical: Path, limits: Dataset
     """
     import polars as pl
 
+    if file_format == CSV:
+        check_header(local)
     try:
         frame = _scan(local, file_format)
         _check_columns(frame.collect_schema(), limits)
@@ -67,7 +70,9 @@ def read_profile(local: Path, file_format: str, canonical: Path, limits: Dataset
         frame.select(_canonical(frame.collect_schema())).sink_parquet(canonical, compression="zstd")
         return _profile(pl.scan_parquet(canonical), rows)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
-        raise Malformed(f"the file cannot be read as {file_format}", target="file") from error
+        reason = describe_fault(local) if file_format == CSV else None
+        told = f"the file cannot be read as {file_format}" + (f": {reason}" if reason else "")
+        raise Malformed(told, target="file", details=[FieldError("file", reason)] if reason else []) from error
 
 
 def _scan(local: Path, file_format: str) -> "pl.LazyFrame":

@@ -130,6 +130,42 @@ def test_an_unusable_file_is_refused(tmp_path: Path, content: bytes, error: type
         _profile(tmp_path, content)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a,b\n1,2\n3,4,5\n", "line 3 has 3 fields, the first line 2"),
+        (b'a,b\n"x\ny",2\n3,4,5\n', "line 4 has 3 fields, the first line 2"),
+        (b"a,b\n1,2\n3,caf\xe9\n", "line 3 is not UTF-8 text"),
+        (b'a,b\n1,2\n3,"x\n4,5\n', "the quotes in the row after line 2 do not match"),
+        (b"a;b\n1;2\n", "columns are separated by semicolons; separate them with commas"),
+        (b"a\tb\n1\t2\n", "columns are separated by tabs; separate them with commas"),
+        (b"a" * 200_000 + b"\n1\n", "its first line is too long"),
+    ],
+    ids=["ragged", "ragged after a quoted line", "not UTF-8", "open quote", "semicolons", "tabs", "endless header"],
+)
+def test_a_refused_csv_file_says_where_it_is_wrong(tmp_path: Path, content: bytes, told: str) -> None:
+    """The line and the reason, not only that it cannot be read."""
+    with pytest.raises((Malformed, InvalidContent)) as refused:
+        _profile(tmp_path, content)
+    assert refused.value.message.endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("header", "details"),
+    [
+        (b"a,b,a", [("a", "is the name of columns 1 and 3")]),
+        (b'\xef\xbb\xbfa,"a"', [("a", "is the name of columns 1 and 2")]),
+        (b"a,b,", [("column 3", "has no name in the first line")]),
+    ],
+    ids=["twice", "twice with a byte order mark", "no name"],
+)
+def test_column_names_are_told_apart(tmp_path: Path, header: bytes, details: list[tuple[str, str]]) -> None:
+    """No column is renamed behind its sender's back."""
+    with pytest.raises(InvalidContent) as refused:
+        _profile(tmp_path, header + b"\n1,2,3\n")
+    assert [(detail.field, detail.message) for detail in refused.value.details] == details
+
+
 @pytest.mark.parametrize("value", [[[1, 2]], [{"a": 1}], [b"raw"]], ids=["list", "struct", "binary"])
 def test_nested_and_binary_columns_are_named(tmp_path: Path, value: Any) -> None:
     """A column that cannot be a feature is refused by name."""
