@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -25,6 +27,7 @@ MODEL_NOT_LOADED: Final = "model_not_loaded"
 
 _KEPT = 4
 _RETRY_AFTER = timedelta(seconds=30)
+_PATIENCE_SECONDS = 2.0  # how long requests wait for a model that was just promoted before its predecessor serves them
 _log = get_logger("scoring")
 
 
@@ -44,7 +47,7 @@ class ServedModel:
 @dataclass(frozen=True, slots=True)
 class Production:
     """What serves. ``expected_id`` is the model in production; ``served`` is another one only while the artifact of
-    the expected one cannot be loaded, and ``failed_at`` says since when."""
+    the expected one is not loaded, and ``failed_at`` says when that was last tried."""
 
     expected_id: UUID
     served: ServedModel
@@ -52,15 +55,18 @@ class Production:
 
 
 class ServedModels:
-    """Loads models from Blob, verifies them, and keeps them."""
+    """Loads models from Blob, verifies them, and keeps them.
+
+    A model is loaded once however many wait for it, and a waiter who gives up does not stop the load.
+    """
 
     def __init__(self, registry: RegistryService, blobs: BlobStore, clock: Clock) -> None:
         self._registry = registry
         self._blobs = blobs
         self._clock = clock
         self._models: OrderedDict[UUID, ServedModel] = OrderedDict()
+        self._loads: dict[UUID, asyncio.Task[ServedModel]] = {}
         self._production: Production | None = None
-        self._loading = asyncio.Lock()
 
     @property
     def current(self) -> Production | None:
@@ -68,7 +74,8 @@ class ServedModels:
         return self._production
 
     async def production(self) -> Production:
-        """What serves; loads the model in production on first use, and retries one that failed to load.
+        """What serves; loads the model in production on first use. One that could not be loaded is tried again
+        behind the requests, which its predecessor serves meanwhile.
 
         :raises Conflict: no model is in production.
         :raises Unavailable: the first model cannot be loaded.
@@ -79,19 +86,29 @@ class ServedModels:
                 return await self.follow((await self._registry.production()).id)
             except NotFound as error:
                 raise Conflict("no model is in production") from error
-        if current.failed_at is not None and self._clock() - current.failed_at > _RETRY_AFTER:
-            return await self.follow(current.expected_id)
-        return current
+        if current.failed_at is None:
+            return current
+        if (known := self._models.get(current.expected_id)) is not None:
+            self._production = Production(current.expected_id, known)
+        elif self._clock() - current.failed_at > _RETRY_AFTER:
+            self._loading(current.expected_id)
+            self._production = replace(current, failed_at=self._clock())
+        return self._production or current
 
     async def follow(self, production_id: UUID) -> Production:
-        """Serve the model that is in production now; the previous one goes on serving when it cannot be loaded."""
-        try:
+        """Serve the model that is in production now; the previous one goes on serving when it cannot be loaded soon.
+
+        :raises Unavailable: it cannot be loaded, and there is no previous one.
+        """
+        previous = self._production
+        if previous is None:
             self._production = Production(production_id, await self._load(production_id))
-        except DomainError as error:
-            if self._production is None:
-                raise
-            _log.error(MODEL_NOT_LOADED, model_id=str(production_id), reason=error.message)
-            self._production = Production(production_id, self._production.served, self._clock())
+            return self._production
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                self._production = Production(production_id, await self._load(production_id))
+        except Exception:  # noqa: BLE001  # whatever is wrong with it (the log says what), its predecessor serves
+            self._production = Production(production_id, previous.served, self._clock())
         return self._production
 
     def forget_production(self) -> None:
@@ -117,30 +134,48 @@ class ServedModels:
         if (known := self._models.get(model_id)) is not None:
             self._models.move_to_end(model_id)
             return known
-        async with self._loading:
-            if (known := self._models.get(model_id)) is not None:
-                return known
-            served = await self._read(await self._registry.get(model_id))
-            self._models[model_id] = served
-            if len(self._models) > _KEPT:
-                self._models.popitem(last=False)
+        return await asyncio.shield(self._loading(model_id))
+
+    def _loading(self, model_id: UUID) -> asyncio.Task[ServedModel]:
+        load = self._loads.get(model_id)
+        if load is None:
+            load = self._loads[model_id] = asyncio.create_task(self._read(model_id))
+            load.add_done_callback(partial(self._loaded, model_id))
+        return load
+
+    def _loaded(self, model_id: UUID, load: asyncio.Task[ServedModel]) -> None:
+        del self._loads[model_id]
+        if load.cancelled():
+            return
+        if (error := load.exception()) is not None:
+            reason = error.message if isinstance(error, DomainError) else type(error).__name__
+            _log.error(MODEL_NOT_LOADED, model_id=str(model_id), reason=reason)
+            return
+        served = self._models[model_id] = load.result()
+        if len(self._models) > _KEPT:
+            self._models.popitem(last=False)
         _log.info(MODEL_LOADED, model_id=str(model_id), version=served.version)
-        return served
 
-    async def _read(self, model: Model) -> ServedModel:
+    async def _read(self, model_id: UUID) -> ServedModel:
         from shared.training.artifact_store import read_artifact
-        from shared.training.artifacts import load_artifact
 
+        model = await self._registry.get(model_id)
         if model.artifact_sha256 is None:
             raise Unavailable("the model has no verified artifact", target="model")
         files = await read_artifact(self._blobs, model.id)
-        loaded = await asyncio.to_thread(load_artifact, files, sha256=model.artifact_sha256, version=model.version)
-        return ServedModel(
-            id=model.id,
-            version=model.version,
-            threshold=loaded.threshold,
-            id_column=loaded.plan.config.id_column,
-            online=compile_plan(loaded.plan),
-            sentences={feature.name: feature.say for feature in loaded.plan.features},
-            fitted=loaded.model,
-        )
+        return await asyncio.to_thread(_served, model, files)
+
+
+def _served(model: Model, files: Mapping[str, bytes]) -> ServedModel:
+    from shared.training.artifacts import load_artifact
+
+    loaded = load_artifact(files, sha256=model.artifact_sha256, version=model.version)
+    return ServedModel(
+        id=model.id,
+        version=model.version,
+        threshold=loaded.threshold,
+        id_column=loaded.plan.config.id_column,
+        online=compile_plan(loaded.plan),
+        sentences={feature.name: feature.say for feature in loaded.plan.features},
+        fitted=loaded.model,
+    )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
-from shared.platform.errors import Conflict, DomainError, FieldError, InvalidContent, NotFound, Unavailable
+from shared.platform.errors import Conflict, FieldError, InvalidContent, NotFound, Unavailable
 from shared.registry.service import RegistryService
 from shared.scoring import repository
 from shared.scoring.batching import MicroBatcher, Pending
@@ -35,10 +35,10 @@ _MONTHS_AHEAD = 3
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A transaction that waits. ``model_id`` None means the model in production."""
+    """A transaction that waits. ``model`` None means the one in production."""
 
     transaction: dict[str, Any]
-    model_id: UUID | None
+    model: ServedModel | None
     explain: bool
     arrived: float
 
@@ -91,8 +91,18 @@ class ScoringService:
         :raises NotFound: no model has this id.
         :raises Unavailable: the database is away, the queue is full, or the deadline passed.
         """
-        request = Request(transaction, model_id, explain or self._explain_always, perf_counter())
-        return await self._batcher.submit(request, deadline_seconds=self._deadline_seconds)
+        arrived = perf_counter()
+        # Loaded before it queues: one model that cannot be loaded must not keep the others waiting.
+        model = None if model_id is None else await self._named(model_id)
+        request = Request(transaction, model, explain or self._explain_always, arrived)
+        return await self._batcher.submit(request, deadline_seconds=self._deadline_seconds - (perf_counter() - arrived))
+
+    async def _named(self, model_id: UUID) -> ServedModel:
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                return await self._models.get(model_id)
+        except TimeoutError as error:
+            raise Unavailable("the model could not be loaded in time", retry_after=1, target="model") from error
 
     async def readiness(self) -> dict[str, Any]:
         """Which model serves, and whether it is the one in production."""
@@ -114,14 +124,16 @@ class ScoringService:
     async def _process(self, batch: list[Pending[Request, Answer]]) -> None:
         groups: dict[UUID | None, list[Pending[Request, Answer]]] = {}
         for pending in batch:
-            groups.setdefault(pending.item.model_id, []).append(pending)
-        for model_id, group in groups.items():
+            model = pending.item.model
+            groups.setdefault(None if model is None else model.id, []).append(pending)
+        for group in groups.values():
             try:
-                if model_id is None:
+                model = group[0].item.model
+                if model is None:
                     await self._score_in_production(group)
                 else:
-                    await self._score(group, await self._models.get(model_id), None)
-            except DomainError as error:
+                    await self._score(group, model, None)
+            except Exception as error:  # noqa: BLE001  # the callers of this group get it, the other groups go on
                 for pending in group:
                     pending.fail(error)
 

@@ -3,78 +3,24 @@
 import json
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import numpy as np
-import polars as pl
 import pytest
 
-from shared.datasets.model import Column, DatasetSchema
-from shared.features.batch import fit_plan, transform
-from shared.features.config import FeatureConfig
-from shared.features.inference import infer_config
 from shared.features.online import compile_plan
-from shared.monitoring.profile import profile_feature
 from shared.platform.errors import Unavailable
-from shared.platform.xgboost_runtime import load_xgboost
 from shared.training.artifacts import (
     METADATA,
     ArtifactError,
     ModelArtifact,
     load_artifact,
-    pack_artifact,
     verify_artifact,
 )
-
-MODEL_ID = UUID(int=7)
-_FRAME = pl.DataFrame(
-    {
-        "amount": np.linspace(1, 500, 200),
-        "kind": ["card", "bank", "gift", "cash"] * 50,
-        "is_fraud": ([0] * 9 + [1]) * 20,
-    }
-)
-
-
-def _pack(**changes: Any) -> ModelArtifact:
-    """A real plan and a real booster of one tree, packed."""
-    schema = DatasetSchema(
-        columns=[
-            Column(name="amount", type="float", nullable=False),
-            Column(name="kind", type="string", nullable=False),
-            Column(name="is_fraud", type="integer", nullable=False),
-        ]
-    )
-    plan = fit_plan(_FRAME.lazy(), infer_config(schema, FeatureConfig()))
-    features = transform(plan, _FRAME.lazy()).collect().to_numpy()
-    xgb = load_xgboost()
-    matrix = xgb.QuantileDMatrix(features, _FRAME["is_fraud"].to_numpy(), feature_names=list(plan.feature_names))
-    booster = xgb.train({"objective": "binary:logistic", "max_depth": 2}, matrix, 1)
-    metadata: dict[str, Any] = {
-        "model_id": MODEL_ID,
-        "name": "fraud",
-        "algorithm": "xgboost",
-        "hyperparameters": {},
-        "feature_set_id": UUID(int=1),
-        "dataset_id": UUID(int=2),
-        "training_job_id": UUID(int=3),
-        "feature_names": list(plan.feature_names),
-        "threshold": 0.25,
-        "threshold_policy": {"type": "max_f1"},
-        "model_file": "model.ubj",
-        "metrics": {"auc_roc": 0.9},
-        "feature_importance": {},
-        "score_profile": profile_feature("fraud_score", np.array([0.1, 0.2], dtype=np.float32)),
-        "training": {},
-        "versions": {},
-    }
-    files = {"model.ubj": bytes(booster.save_raw("ubj")), "plan.json": plan.to_json(), "profile.json": b"{}"}
-    return pack_artifact(files, {**metadata, **changes})
+from tests.fixtures.artifacts import MODEL_ID, packed_model
 
 
 @pytest.fixture(scope="module")
 def artifact() -> ModelArtifact:
-    return _pack()
+    return packed_model()
 
 
 def test_what_was_packed_can_be_loaded_and_scores(artifact: ModelArtifact, tmp_path: Path) -> None:
@@ -92,7 +38,7 @@ def test_what_was_packed_can_be_loaded_and_scores(artifact: ModelArtifact, tmp_p
 
 def test_packing_twice_gives_the_same_bytes(artifact: ModelArtifact) -> None:
     """A repeated stage writes what is there already."""
-    assert _pack().files == artifact.files
+    assert packed_model().files == artifact.files
 
 
 @pytest.mark.parametrize("name", ["model.ubj", "plan.json", "profile.json", METADATA])
@@ -116,7 +62,7 @@ def test_any_damage_is_told_by_file_and_kind(artifact: ModelArtifact, name: str,
 
 def test_metadata_that_was_replaced_together_with_the_files_is_refused(artifact: ModelArtifact) -> None:
     """Consistent files of another model do not pass for the registered one."""
-    other = _pack(threshold=0.99)
+    other = packed_model(threshold=0.99)
     verify_artifact(other.files, other.sha256)
     with pytest.raises(ArtifactError, match="not the one that was registered"):
         load_artifact(other.files, artifact.sha256)
@@ -133,7 +79,7 @@ def test_metadata_that_was_replaced_together_with_the_files_is_refused(artifact:
 )
 def test_files_that_do_not_belong_together_are_refused(changes: dict[str, Any], message: str) -> None:
     """Even with right checksums, a model must fit its plan and be of a known kind."""
-    packed = _pack(**changes)
+    packed = packed_model(**changes)
     with pytest.raises(ArtifactError, match=message):
         load_artifact(packed.files, packed.sha256)
 
