@@ -26,6 +26,44 @@ stored AS (
 )
 SELECT (SELECT id FROM production) AS production_id, (SELECT count(*) FROM stored) AS stored;
 
+-- name: store_predictions_and_events
+-- store_predictions, and in the same commit the events that the batch adds to history: none where no prediction is
+-- stored, and none twice.
+WITH production AS (
+    SELECT id
+    FROM ml_models
+    WHERE status = 'PRODUCTION'
+),
+stored AS (
+    INSERT INTO predictions (
+        id, model_id, transaction_id, input_features, fraud_score, is_fraud,
+        confidence, explanation, latency_ms, created_at
+    )
+    SELECT
+        row.id, %(model_id)s, row.transaction_id, row.input_features::jsonb, row.fraud_score, row.is_fraud,
+        row.confidence, row.explanation::jsonb, row.latency_ms, row.created_at
+    FROM unnest(
+        %(ids)s::uuid[], %(transaction_ids)s::text[], %(inputs)s::text[], %(scores)s::float8[], %(decisions)s::bool[],
+        %(confidences)s::float8[], %(explanations)s::text[], %(latencies)s::int[], %(times)s::timestamptz[]
+    ) AS row (
+        id, transaction_id, input_features, fraud_score, is_fraud, confidence, explanation, latency_ms, created_at
+    )
+    WHERE %(expected_production_id)s::uuid IS NULL
+       OR EXISTS (SELECT FROM production WHERE id = %(expected_production_id)s::uuid)
+    RETURNING 1
+),
+remembered AS (
+    INSERT INTO entity_events (layout, entity, key, occurred_at, id_hash, payload)
+    SELECT %(layout)s::smallint, event.*
+    FROM unnest(
+        %(event_entities)s::smallint[], %(event_keys)s::bigint[], %(event_times)s::timestamptz[],
+        %(event_ids)s::bigint[], %(event_payloads)s::bytea[]
+    ) AS event
+    WHERE EXISTS (SELECT FROM stored)
+    ON CONFLICT (layout, entity, key, occurred_at, id_hash) DO NOTHING
+)
+SELECT (SELECT id FROM production) AS production_id, (SELECT count(*) FROM stored) AS stored;
+
 -- name: ensure_partitions
 -- Make the missing partitions of some months.
 SELECT ensure_predictions_partitions((%(first_month)s::timestamptz AT TIME ZONE 'UTC')::date, %(months)s::int);

@@ -1,0 +1,66 @@
+-- name: register_layout
+-- The id of a layout, given one the first time. Nothing is returned when somebody else took the id or made the layout
+-- in this moment: ask again.
+WITH known AS (
+    SELECT id FROM history_layouts WHERE fingerprint = %(fingerprint)s
+),
+created AS (
+    INSERT INTO history_layouts (id, fingerprint, columns)
+    SELECT (SELECT coalesce(max(id), 0) + 1 FROM history_layouts), %(fingerprint)s, %(columns)s::jsonb
+    WHERE NOT EXISTS (SELECT FROM known)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+)
+SELECT id FROM known
+UNION ALL
+SELECT id FROM created;
+
+-- name: read_events
+-- The newest events of every asked (entity, key) before its moment, one bytea for each that has any.
+SELECT asked, events
+FROM read_entity_events(
+    %(layout)s::smallint, %(entities)s::smallint[], %(keys)s::bigint[], %(befores)s::timestamptz[],
+    %(span)s::interval, %(history_limit)s::int
+);
+
+-- name: set_labels
+-- What became known of events; each is found by its full key.
+UPDATE entity_events AS e
+SET label = known.label, known_at = known.known_at
+FROM unnest(
+    %(entities)s::smallint[], %(keys)s::bigint[], %(occurred)s::timestamptz[], %(id_hashes)s::bigint[],
+    %(labels)s::smallint[], %(known)s::timestamptz[]
+) AS known (entity, key, occurred_at, id_hash, label, known_at)
+WHERE e.layout = %(layout)s::smallint
+  AND e.entity = known.entity
+  AND e.key = known.key
+  AND e.occurred_at = known.occurred_at
+  AND e.id_hash = known.id_hash
+  AND (e.label, e.known_at) IS DISTINCT FROM (known.label, known.known_at);
+
+-- name: copy_events
+-- Store a chunk of a backfill; the order of the columns is that of the records.
+COPY entity_events (key, occurred_at, id_hash, known_at, layout, entity, label, payload) FROM STDIN (FORMAT binary);
+
+-- name: merge_events
+-- Store a chunk of a backfill that is partly there already. Of duplicates the first counts; a label that was unknown is
+-- taken over.
+INSERT INTO entity_events AS e (layout, entity, key, occurred_at, id_hash, known_at, label, payload)
+SELECT DISTINCT ON (entity, key, occurred_at, id_hash)
+    %(layout)s::smallint, entity, key, occurred_at, id_hash, known_at, label, payload
+FROM unnest(
+    %(entities)s::smallint[], %(keys)s::bigint[], %(occurred)s::timestamptz[], %(id_hashes)s::bigint[],
+    %(known)s::timestamptz[], %(labels)s::smallint[], %(payloads)s::bytea[]
+) WITH ORDINALITY AS event (entity, key, occurred_at, id_hash, known_at, label, payload, place)
+ORDER BY entity, key, occurred_at, id_hash, place
+ON CONFLICT (layout, entity, key, occurred_at, id_hash) DO UPDATE
+SET label = excluded.label, known_at = excluded.known_at
+WHERE e.label = -1 AND excluded.label <> -1;
+
+-- name: ensure_partitions
+-- Make the missing partitions of some months.
+SELECT ensure_entity_events_partitions((%(first_month)s::timestamptz AT TIME ZONE 'UTC')::date, %(months)s::int);
+
+-- name: drop_partitions
+-- Drop the months that end on or before a moment; returns their names.
+SELECT drop_entity_events_partitions((%(before)s::timestamptz AT TIME ZONE 'UTC')::date) AS name;
