@@ -1,15 +1,19 @@
 """The batch executor: fits a plan on the training part and runs it over a file, with Polars.
 
-Nothing here holds a dataset in memory by itself: every pass is a lazy query on the streaming engine.
+Every pass is a lazy query on the streaming engine; only history holds columns of the dataset in memory.
 """
 
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.datasets.model import ColumnType
 from shared.features.fitting import column_type, training_statistics
-from shared.features.inputs import batch_input
+from shared.features.history.events import EventLayout, encode_frame
+from shared.features.inputs import Read, batch_input
+from shared.features.kinds.behavioural import history_read
+from shared.features.labels import known_at_expression, label_expression
 from shared.features.plan import FeaturePlan, plan_from_statistics
 from shared.platform.errors import FieldError, InvalidContent
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
     from shared.features.config import FeatureConfig
 
+_HISTORY: Final = "__history__"
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
@@ -37,15 +42,72 @@ def transform(plan: FeaturePlan, frame: "pl.LazyFrame") -> "pl.LazyFrame":
 
     :raises InvalidContent: the frame lacks a column the plan reads, or has it in another type.
     """
+    frame = with_history(plan, frame)
     return frame.select(feature_expressions(plan, frame))
 
 
+def with_history(plan: FeaturePlan, frame: "pl.LazyFrame") -> "pl.LazyFrame":
+    """``frame`` with one more column for each history feature, which :func:`feature_expressions` reads.
+
+    The whole frame is everybody's past, whatever part of it the plan was fitted on. Holds the columns of the events
+    and the new columns in memory.
+
+    :raises InvalidContent: the frame does not fit the plan.
+    """
+    import polars as pl
+
+    from shared.features.history.batch_history import history_columns
+
+    layout = plan.layout
+    if layout is None:
+        return frame
+    types = _checked_types(plan, frame)
+    events = encode_frame(layout, _event_columns(layout, plan.config, frame, types))
+    features = plan.history_features
+    columns: dict[str, NDArray[np.float32]] = {}
+    for position, values in history_columns(layout, events, [feature.spec(layout) for feature in features]):
+        columns[_HISTORY + features[position].name] = values
+    return pl.concat([frame, pl.DataFrame(columns).lazy()], how="horizontal")
+
+
+def _event_columns(
+    layout: EventLayout, config: "FeatureConfig", frame: "pl.LazyFrame", types: dict[str, ColumnType]
+) -> "dict[str, pl.Series]":
+    """What ``encode_frame`` reads; ids are those that have a canonical text, see ``events.id_text``."""
+    schema = frame.collect_schema()
+    wanted = {"time": batch_input(Read(layout.time_column, "instant"), types[layout.time_column])}
+    for name, _ in layout.numbers:
+        wanted[f"number:{name}"] = batch_input(Read(name, "number"), types[name])
+    for name in layout.category_columns:
+        wanted[f"category:{name}"] = batch_input(Read(name, "category"), types[name])
+    identifier = layout.id_column
+    if (
+        identifier is not None
+        and identifier in schema
+        and column_type(schema[identifier]) in {"string", "integer", "boolean"}
+    ):
+        wanted["id"] = batch_input(Read(identifier, "category"), "string")
+    if layout.uses_labels:
+        lacking = [name for name in (config.label_column, config.label_time_column) if name and name not in schema]
+        if lacking:
+            raise InvalidContent(
+                "the plan looks at past labels, which the dataset does not have",
+                details=[FieldError(name, "the dataset has no such column") for name in lacking],
+            )
+        assert config.label_column is not None
+        wanted["label"] = label_expression(config.label_column, frame)
+        wanted["known_at"] = known_at_expression(config, frame)
+    read = frame.select(expression.alias(name) for name, expression in wanted.items()).collect(engine="streaming")
+    return {name: read[name] for name in wanted}
+
+
 def feature_expressions(plan: FeaturePlan, frame: "pl.LazyFrame") -> "list[pl.Expr]":
-    """One named Float32 expression a feature, over the columns of ``frame``."""
+    """One named Float32 expression a feature, over the columns of ``frame``, which :func:`with_history` has seen."""
     import polars as pl
 
     types = _checked_types(plan, frame)
     inputs = {read: batch_input(read, types[read.column]) for read in plan.reads()}
+    inputs |= {history_read(feature.name): pl.col(_HISTORY + feature.name) for feature in plan.history_features}
     return [
         feature.batch(inputs)
         .cast(pl.Float64)

@@ -1,7 +1,7 @@
 """Reading the training part of a dataset: which rows it is, and what each column looks like there (Polars)."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from shared.features.config import FeatureConfig
+
+
+# Of a number in history; more decimal places are rounded.
+MAX_DECIMALS: Final = 6
 
 
 def column_type(dtype: "pl.DataType") -> ColumnType | None:
@@ -78,6 +82,7 @@ def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> Train
     types = {name: kind for name, dtype in schema.items() if (kind := column_type(dtype)) is not None}
     time = utc_instant(config.time_column, frame) if config.time_column else None
     queries = [pl.len().alias("rows")]
+    past = {feature.column for feature in config.history or ()}
     if time is not None:
         queries.append(time.max().alias("until"))
     for name, typed in types.items():
@@ -85,6 +90,8 @@ def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> Train
         queries += [(~present).sum().alias(f"{name}|missing"), column_named(name).n_unique().alias(f"{name}|distinct")]
         if typed in ("integer", "float"):
             queries += _numeric_queries(name, typed, config, time)
+        if typed == "float" and name in past:
+            queries += _decimal_queries(name)
     found: dict[str, Any] = frame.select(queries).collect(engine="streaming").row(0, named=True)
     rows = int(found["rows"])
     if not rows:
@@ -98,6 +105,7 @@ def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> Train
             missing=found[f"{name}|missing"],
             distinct=found[f"{name}|distinct"] - (1 if found[f"{name}|missing"] else 0),
             numeric=_numeric(name, found) if typed in ("integer", "float") else None,
+            decimals=next((d for d in range(MAX_DECIMALS) if found.get(f"{name}|decimals_{d}", True)), MAX_DECIMALS),
             categories=counted.get(name, ()),
         )
         for name, typed in types.items()
@@ -123,6 +131,15 @@ def _numeric_queries(name: str, kind: ColumnType, config: "FeatureConfig", time:
         clock = time.dt.epoch("us").cast(pl.Float64)
         queries.append(pl.corr(number, clock).alias(f"{name}|time_correlation"))
     return queries
+
+
+def _decimal_queries(name: str) -> "list[pl.Expr]":
+    """Whether so many decimal places hold every value of the column exactly."""
+    number = batch_input(Read(name, "number"), "float")
+    return [
+        ((number * 10.0**d).round(0, "half_to_even") / 10.0**d == number).all().alias(f"{name}|decimals_{d}")
+        for d in range(MAX_DECIMALS)
+    ]
 
 
 def _numeric(name: str, found: dict[str, Any]) -> NumericStatistics | None:

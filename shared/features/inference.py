@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from shared.features.config import Distance, Duration, FeatureConfig, Ratio
-from shared.platform.errors import FieldError, InvalidContent
+from shared.features.history.defaults import HistoryDefaults
+from shared.features.history.specs import OF_CODE, OF_LABEL, OF_NUMBER
+from shared.platform.errors import FieldError, InvalidContent, invalid_field
 
 if TYPE_CHECKING:
     from shared.datasets.model import DatasetSchema
@@ -20,6 +22,9 @@ _IDS = ("transactionid", "txid", "transid", "transnum", "transactionnumber", "ev
         "uuid")  # fmt: skip
 _AMOUNTS = ("amount", "amt", "transactionamount", "transactionamt", "txamount", "purchasevalue", "purchaseamount",
             "orderamount", "orderprice", "totalamount", "total", "price", "value")  # fmt: skip
+
+_LABEL_TIMES = ("labelknownat", "labeltime", "labelledat", "labeledat", "labeldate", "chargebackat", "chargebacktime",
+                "chargebackdate", "fraudreportedat")  # fmt: skip
 
 _PROTECTED = frozenset({"gender", "sex", "race", "ethnicity", "ethnic", "religion", "nationality", "age", "dob",
                         "birth", "birthdate", "birthday", "birthyear", "disability", "marital",
@@ -37,6 +42,8 @@ _CODES = frozenset({"id", "code", "zip", "zipcode", "postcode", "postal", "mcc",
 _CLOCKS = frozenset({"unix", "epoch"})
 _LATITUDE, _LONGITUDE = frozenset({"lat", "latitude"}), frozenset({"lon", "long", "lng", "longitude"})
 _MAX_RATIOS = 5
+
+_Types = dict[str, str]
 
 
 def _tokens(name: str) -> tuple[str, ...]:
@@ -81,7 +88,10 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
         excluded = tuple(
             name for name in free if _is_personal(name) or _is_label_derived(name) or _is_clock(name, types)
         )
-    never = {label, identifier, *protected, *excluded} - {None}
+    label_time = config.label_time_column or _first(_LABEL_TIMES, types, ("datetime", "date"))
+    if config.label_time_column is None and (config.label_delay_days is not None or label_time == time):
+        label_time = None
+    never = {label, identifier, label_time, *protected, *excluded} - {None}
     open_types = _without(types, never)
     entities = config.entity_columns
     if entities is None:
@@ -111,12 +121,57 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
             "ratios": ratios,
             "durations": durations,
             "distances": distances,
+            "label_time_column": label_time,
         }
+        | _history(config, types, open_types, time, amount, entities, categorical, label_time)
     )
 
 
-_Types = dict[str, str]
+def _history(
+    config: FeatureConfig,
+    types: _Types,
+    open_types: _Types,
+    time: str | None,
+    amount: str | None,
+    entities: tuple[str, ...],
+    categorical: tuple[str, ...],
+    label_time: str | None,
+) -> dict[str, object]:
+    """Which history features there are, when the configuration wants any.
+
+    :raises InvalidContent: no time column, no entity to look back upon, or nothing tells when labels are known.
+    """
+    if "behavioural" not in config.groups:
+        return {"history": None}
+    if time is None:
+        raise invalid_field("config.time_column", "history features need a time column, and the dataset has none")
+    labels = label_time is not None or config.label_delay_days is not None
+    history = config.history
+    if history is None:
+        values = config.history_values
+        history = HistoryDefaults(
+            entities=tuple(name for name in entities if types[name] in _KEYS),
+            keys=config.history_entities,
+            values=values if values is not None else (amount,) if amount else (),
+            categories=tuple(name for name in categorical if open_types.get(name) == "string"),
+            windows=config.windows,
+            horizon=config.history_horizon,
+            labels=labels,
+            label_delay_days=None if label_time else config.label_delay_days,
+        ).propose(config.history_features)
+        if not history:
+            raise invalid_field(
+                "config.history_entities", "no column of the dataset is a customer, card, device or payee; name some"
+            )
+    if not labels and any(feature.function in OF_LABEL for feature in history):
+        raise invalid_field(
+            "config.label_delay_days", "features of past labels need label_delay_days or a label_time_column"
+        )
+    return {"history": [feature.model_dump() for feature in history]}
+
+
 _NUMBERS, _INSTANTS = frozenset({"integer", "float"}), frozenset({"datetime", "date"})
+_KEYS = frozenset({"string", "integer", "boolean"})
 _SCALARS = _NUMBERS | _INSTANTS | {"string", "boolean"}
 
 
@@ -130,6 +185,12 @@ def _check_named_columns(types: _Types, config: FeatureConfig) -> None:
         ("entity_columns", config.entity_columns or (), _SCALARS - {"float"}),
         ("protected_columns", config.protected_columns or (), _SCALARS),
         ("excluded_columns", config.excluded_columns or (), _SCALARS),
+        ("label_time_column", [config.label_time_column], _INSTANTS),
+        ("history", [c for feature in config.history or () for c in feature.entity], _KEYS),
+        ("history", [f.column for f in config.history or () if f.function in OF_NUMBER], _NUMBERS),
+        ("history", [f.column for f in config.history or () if f.function in OF_CODE], _KEYS),
+        ("history_entities", [c for key in config.history_entities or () for c in key], _KEYS),
+        ("history_values", config.history_values or (), _NUMBERS),
         ("categorical_columns", config.categorical_columns or (), frozenset({"string", "integer"})),
         ("transforms", config.transforms or (), _NUMBERS),
         ("ratios", [c for ratio in config.ratios or () for c in (ratio.numerator, ratio.denominator)], _NUMBERS),

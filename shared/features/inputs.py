@@ -9,7 +9,10 @@ number     Float64, finite                    float
 category   String                             str
 instant    Int64, microseconds since 1970 UTC int
 presence   Boolean, never null                bool
+history    Float64                            float
 ========== ================================== ==========================
+
+``history`` is no reading of a column: the executors fill it in with history features, under their names.
 
 Missing is null in batch and ``None`` online. NaN and infinity in a file are read as missing; in a transaction they are
 refused. A timestamp without an offset is UTC. A date is its midnight UTC.
@@ -26,7 +29,7 @@ from shared.datasets.model import ColumnType
 if TYPE_CHECKING:
     import polars as pl
 
-Form = Literal["number", "category", "instant", "presence"]
+Form = Literal["number", "category", "instant", "presence", "history"]
 
 FORMS: dict[ColumnType, frozenset[Form]] = {
     "integer": frozenset({"number", "category", "presence"}),

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.datasets.model import ColumnType
 from shared.features.config import FeatureConfig
+from shared.features.history.events import EventLayout
 from shared.features.inputs import FORMS, Read
 from shared.features.kinds import KINDS, AnyFeature
+from shared.features.kinds.behavioural import Behavioural, event_layout
 from shared.features.statistics import ColumnStatistics, FitContext, TrainingStatistics
 from shared.platform.errors import FieldError, InvalidContent
 
@@ -83,6 +85,7 @@ class FeaturePlan(_Document):
                     raise ValueError(f"{feature.name} reads {column!r}, which is not an input")
                 if form not in FORMS[types[column]]:
                     raise ValueError(f"{feature.name} cannot read {column!r} ({types[column]}) as a {form}")
+        _ = self.layout  # raises where history features contradict each other
         return self
 
     @cached_property
@@ -105,6 +108,19 @@ class FeaturePlan(_Document):
         """SHA-256 of the plan's canonical JSON, in hexadecimal: equal for equal plans."""
         document = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(document.encode()).hexdigest()
+
+    @cached_property
+    def history_features(self) -> tuple[Behavioural, ...]:
+        """The features that look at past transactions, in plan order."""
+        return tuple(feature for feature in self.features if isinstance(feature, Behavioural))
+
+    @cached_property
+    def layout(self) -> EventLayout | None:
+        """What the plan needs to be kept of every transaction; ``None`` when no feature looks at the past."""
+        features = self.history_features
+        if not features:
+            return None
+        return event_layout(features, features[0].time_column, self.config.id_column, self.config.history_limit)
 
     def reads(self) -> tuple[Read, ...]:
         """Every column and form that the features need, each once."""
@@ -155,7 +171,7 @@ def plan_from_statistics(statistics: TrainingStatistics, config: FeatureConfig) 
     :raises InvalidContent: no feature is left.
     """
     usable = _usable_columns(statistics, config)
-    context = FitContext(config, usable.statistics, usable.constants)
+    context = FitContext(config, usable.statistics, usable.constants, statistics.columns)
     features: dict[str, Any] = {}
     for kind in KINDS:
         if kind.group not in config.groups:
@@ -175,7 +191,7 @@ def plan_from_statistics(statistics: TrainingStatistics, config: FeatureConfig) 
         fit=Fit(rows=statistics.rows, until=statistics.until),
         inputs=tuple(
             InputColumn(name=column.name, type=column.type, required=column.name in required and not column.missing)
-            for column in usable.statistics.columns.values()
+            for column in statistics.columns.values()
             if column.name in used
         ),
         features=tuple(named),
@@ -213,6 +229,8 @@ def _usable_columns(statistics: TrainingStatistics, config: FeatureConfig) -> Us
 def _why_excluded(column: ColumnStatistics, rows: int, config: FeatureConfig) -> str | None:
     if column.name == config.label_column:
         return "the label"
+    if column.name == config.label_time_column:
+        return "says when the label became known"
     if column.name == config.id_column:
         return "the transaction's identifier"
     if column.name in (config.protected_columns or ()):

@@ -1,7 +1,7 @@
 """What the training part of a dataset says about each column: all that fitting a plan needs to know."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.datasets.model import ColumnType
@@ -25,13 +25,17 @@ class NumericStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ColumnStatistics:
-    """One column. ``categories`` holds the most frequent values with their counts, most frequent first."""
+    """One column. ``categories`` holds the most frequent values with their counts, most frequent first.
+
+    ``decimals`` are the decimal places of a column whose history is taken, at most 6.
+    """
 
     name: str
     type: ColumnType
     missing: int
     distinct: int
     numeric: NumericStatistics | None = None
+    decimals: int = 0
     categories: tuple[tuple[str, int], ...] = ()
 
 
@@ -50,11 +54,14 @@ class FitContext:
 
     ``constants`` say nothing by themselves but may be part of something that varies: the one warehouse of a shop has a
     distance to each customer.
+
+    ``all_columns`` are there for history alone: its keys identify, which nothing else may.
     """
 
     config: FeatureConfig
     statistics: TrainingStatistics
     constants: frozenset[str] = frozenset()
+    all_columns: Mapping[str, ColumnStatistics] = field(default_factory=dict)
 
     def columns(self, *types: ColumnType) -> list[ColumnStatistics]:
         """The usable columns of these types that vary, in the dataset's order."""

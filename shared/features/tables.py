@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shared.features.batch import feature_expressions
+from shared.features.batch import feature_expressions, with_history
 from shared.features.config import FeatureConfig
 from shared.features.fitting import training_part, utc_instant
 from shared.features.inputs import column_named
+from shared.features.labels import label_expression
 from shared.features.plan import FeaturePlan
 from shared.platform.errors import InvalidContent, invalid_field
 
@@ -23,8 +24,6 @@ TIME: Final = "__time"
 ID: Final = "__id"
 PROTECTED_PREFIX: Final = "__protected_"
 
-_FRAUD_WORDS = ["1", "true", "t", "yes", "y", "fraud", "fraudulent"]
-_GENUINE_WORDS = ["0", "false", "f", "no", "n", "legit", "legitimate", "genuine", "normal", "not_fraud"]
 _ROW_GROUP = 131_072
 
 
@@ -36,20 +35,6 @@ class DatasetCheck:
     positives: int
     labelled: int
     timeless: int
-
-
-def label_expression(column: str, frame: "pl.LazyFrame") -> "pl.Expr":
-    """The label as Int8: 1, 0, or null where it is missing or not understood."""
-    import polars as pl
-
-    dtype = frame.collect_schema()[column]
-    value = column_named(column)
-    if dtype == pl.Boolean:
-        return value.cast(pl.Int8)
-    if dtype.is_numeric():
-        return pl.when(value == 1).then(1).when(value == 0).then(0).cast(pl.Int8)
-    word = value.cast(pl.String).str.strip_chars().str.to_lowercase()
-    return pl.when(word.is_in(_FRAUD_WORDS)).then(1).when(word.is_in(_GENUINE_WORDS)).then(0).cast(pl.Int8)
 
 
 def check_dataset(frame: "pl.LazyFrame", config: FeatureConfig) -> DatasetCheck:
@@ -105,6 +90,7 @@ def write_feature_table(plan: FeaturePlan, dataset: Path, table: Path) -> None:
     frame = pl.scan_parquet(dataset)
     if plan.config.time_column is not None:
         frame = _in_order(frame, plan.config.time_column)
+    frame = with_history(plan, frame)
     columns = [*feature_expressions(plan, frame), *_context(plan.config, frame)]
     frame.select(columns).sink_parquet(table, row_group_size=_ROW_GROUP, engine="streaming")
 

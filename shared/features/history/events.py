@@ -163,9 +163,7 @@ class EventEncoder:
             time_us=self._instant(layout.time_column, transaction),
             id_hash=None if identity is None else hash_text(identity),
             keys=tuple(_key([codes[column] for column in entity]) for entity in layout.entities),
-            numbers=tuple(
-                fixed_point(self._number(name, transaction), decimals) for name, decimals in layout.numbers
-            ),
+            numbers=tuple(fixed_point(self._number(name, transaction), decimals) for name, decimals in layout.numbers),
             codes=tuple(codes[column] for column in layout.codes),
         )
 

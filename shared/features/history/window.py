@@ -93,11 +93,14 @@ class Past:
             found = self._sums[column, window_us] = len(values), int(np.add.reduce(values))
         return found
 
-    def deviation_of_numbers(self, column: int, window_us: int) -> float:
-        """Population standard deviation in units of the fixed point; NaN for no numbers."""
+    def centred(self, column: int, window_us: int) -> tuple[int, float, float]:
+        """An integer near the window's mean, the mean less that integer, and the population standard deviation.
+
+        All in units of the fixed point. Integers do the subtraction of what is large and nearly equal.
+        """
         n, total = self.total(column, window_us)
         if not n:
-            return NAN
+            return 0, NAN, NAN
         count = float(n)
         centre = round(float(total) / count)
         from_centre = self.values(column, window_us) - centre
@@ -105,8 +108,8 @@ class Past:
             squares = int(from_centre @ from_centre)
         else:
             squares = sum(difference * difference for difference in from_centre.tolist())
-        rest = float(total - n * centre)
-        return math.sqrt(max(0.0, (float(squares) - rest * rest / count) / count))
+        rest = float(total - n * centre) / count
+        return centre, rest, math.sqrt(max(0.0, float(squares) / count - rest * rest))
 
     def codes(self, column: int, window_us: int) -> Ints:
         """How often each category occurs in the window, in no order."""
@@ -145,11 +148,10 @@ def _ratio_to_mean(past: Past, spec: HistorySpec) -> float:
 
 def _deviation(past: Past, spec: HistorySpec) -> float:
     current = past.numbers[spec.column]
-    std = past.deviation_of_numbers(spec.column, spec.window_us)
+    centre, rest, std = past.centred(spec.column, spec.window_us)
     if current is None or not std > 0.0:
         return NAN
-    n, total = past.total(spec.column, spec.window_us)
-    return (float(current) - float(total) / float(n)) / std
+    return (float(current) - float(centre) - rest) / std
 
 
 def _extreme(pick: Callable[[Ints], np.int64]) -> Callable[[Past, HistorySpec], float]:
@@ -184,7 +186,7 @@ ONLINE: Final[dict[HistoryFunction, Callable[[Past, HistorySpec], float]]] = {
     "count": lambda past, spec: float(past.count(spec.window_us)),
     "sum": lambda past, spec: float(past.total(spec.column, spec.window_us)[1]) / spec.scale,
     "mean": _mean,
-    "std": lambda past, spec: past.deviation_of_numbers(spec.column, spec.window_us) / spec.scale,
+    "std": lambda past, spec: past.centred(spec.column, spec.window_us)[2] / spec.scale,
     "min": _extreme(np.min),
     "max": _extreme(np.max),
     "ratio_to_mean": _ratio_to_mean,

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from shared.features.kinds.base import FeatureKind
+from shared.features.kinds.behavioural import Behavioural
 from shared.features.kinds.categorical import Frequency, Missing, OneHot
 from shared.features.kinds.geographic import Haversine
 from shared.features.kinds.numeric import Clipped, HighValue, Quotient, Raw, Rounded, SignedLog, ZScore
@@ -23,7 +24,8 @@ AnyFeature = Annotated[
     | DaysBetween
     | OneHot
     | Frequency
-    | Missing,
+    | Missing
+    | Behavioural,
     Field(discriminator="kind"),
 ]
 
