@@ -358,7 +358,7 @@ CREATE TABLE history_layouts (
     CONSTRAINT history_layouts_fingerprint_key UNIQUE (fingerprint)
 );
 
-COMMENT ON TABLE history_layouts IS 'What the events of entity_events carry: one row for each set of entities and columns that a model was trained with';
+COMMENT ON TABLE history_layouts IS 'What the events of entity_events carry: one row a set of entities and columns that models use';
 
 CREATE TABLE entity_events (
     key bigint NOT NULL,
@@ -551,4 +551,4 @@ COMMENT ON FUNCTION read_entity_events(smallint,smallint[],bigint[],timestamp wi
 
 COMMENT ON FUNCTION ensure_entity_events_partitions(date,integer) IS 'Creates the missing monthly partitions of entity_events, UTC months from from_month on; returns their names';
 
-COMMENT ON FUNCTION drop_entity_events_partitions(date) IS 'Drops the partitions of entity_events that end on or before a date; returns their names. Fails with 55P03 when busy';
+COMMENT ON FUNCTION drop_entity_events_partitions(date) IS 'Drops the partitions of entity_events that end on or before a date; returns their names. 55P03 when busy';

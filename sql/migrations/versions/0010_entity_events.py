@@ -31,7 +31,7 @@ CREATE TABLE history_layouts (
     CONSTRAINT history_layouts_fingerprint_key UNIQUE (fingerprint)
 );
 COMMENT ON TABLE history_layouts IS
-    'What the events of entity_events carry: one row for each set of entities and columns that a model was trained with';
+    'What the events of entity_events carry: one row a set of entities and columns that models use';
 
 CREATE TABLE entity_events (
     key bigint NOT NULL,
@@ -180,7 +180,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION drop_entity_events_partitions(date) IS
-    'Drops the partitions of entity_events that end on or before a date; returns their names. Fails with 55P03 when busy';
+    'Drops the partitions of entity_events that end on or before a date; returns their names. 55P03 when busy';
 """
 
 
