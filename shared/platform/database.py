@@ -6,6 +6,10 @@ once, so that is one here and a scaled-out worker holds no connection that it do
 
 No session state is relied on (no SET, no LISTEN, no advisory lock beyond a transaction), so that PgBouncer in
 transaction mode can stand between.
+
+A migration that adds a column makes the server refuse statements that were prepared before it. The first such refusal
+replaces the pool's connections, and those that follow prepare nothing (a migration is followed by a deployment, and
+behind PgBouncer the stale statements would outlive our connections).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,7 +17,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
+from psycopg.abc import Params, QueryNoTemplate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -29,6 +35,33 @@ PasswordSource: TypeAlias = Callable[[], Awaitable[str]]
 _CONNECT_TIMEOUT_SECONDS = 5
 _UNPREPARED = None
 _PREPARE_AFTER = 2  # runs of one statement on one connection before it is prepared
+# After a failover the old server may just fall silent; without these a connection waits a quarter of an hour for it.
+_DETECT_SILENCE = {
+    "keepalives_idle": 10,  # seconds
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
+
+
+class PoolConnection(psycopg.AsyncConnection[Row]):
+    """A connection that repeats, unprepared, what the server refuses because the schema has changed under it."""
+
+    stale = False
+
+    async def execute(  # type: ignore[override]  # without the overload of template strings, which no query here is
+        self, query: QueryNoTemplate, params: Params | None = None, *, prepare: bool | None = None, binary: bool = False
+    ) -> psycopg.AsyncCursor[Row]:
+        """As psycopg's. Inside a transaction the refusal has ended it, and is raised."""
+        try:
+            return await super().execute(query, params, prepare=prepare, binary=binary)
+        except psycopg.errors.FeatureNotSupported as error:
+            if not _is_stale_plan(error):
+                raise
+            self.stale = True
+            if self.info.transaction_status is not TransactionStatus.IDLE:
+                raise
+            return await super().execute(query, params, prepare=False, binary=binary)
 
 
 class Database:
@@ -49,23 +82,24 @@ class Database:
         prepared_statements: bool = True,
         password: PasswordSource | None = None,
     ) -> None:
-        base = {
+        self._kwargs: dict[str, Any] = {
             "autocommit": True,
             "row_factory": dict_row,
             "prepare_threshold": _PREPARE_AFTER if prepared_statements else _UNPREPARED,
             "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
             "application_name": "shadow-hubble",
+            **_DETECT_SILENCE,
         }
 
         async def with_password() -> dict[str, Any]:
             assert password is not None
-            return {**base, "password": await password()}
+            return {**self._kwargs, "password": await password()}
 
         needs_password = password is not None and not conninfo_to_dict(conninfo).get("password")
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[PoolConnection] = AsyncConnectionPool(
             make_conninfo(conninfo),
-            connection_class=psycopg.AsyncConnection[Row],
-            kwargs=with_password if needs_password else base,
+            connection_class=PoolConnection,
+            kwargs=with_password if needs_password else self._kwargs,
             min_size=1,
             max_size=pool_size + max_overflow,
             max_lifetime=recycle_seconds,
@@ -91,7 +125,7 @@ class Database:
         )
 
     @property
-    def pool(self) -> AsyncConnectionPool[Connection]:
+    def pool(self) -> AsyncConnectionPool[PoolConnection]:
         """The pool itself, for its figures."""
         return self._pool
 
@@ -110,24 +144,39 @@ class Database:
         :raises Unavailable: the database cannot be reached, or no connection became free in time.
         """
         with _translated():
-            async with self._pool.connection() as conn:
+            async with self._pool.connection() as conn, self._watched(conn):
                 yield conn
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside one transaction, committed when the block ends without an exception.
 
-        :raises Unavailable: as for :meth:`connection`; nothing was committed, or the server died while committing.
+        :raises Unavailable: as for :meth:`connection`, or the schema has just changed; nothing was committed, or the
+            server died while committing.
         """
         with _translated():
-            async with self._pool.connection() as conn, conn.transaction():
+            async with self._pool.connection() as conn, self._watched(conn), conn.transaction():
                 yield conn
+
+    @asynccontextmanager
+    async def _watched(self, conn: PoolConnection) -> AsyncIterator[None]:
+        """Leave every prepared statement behind once the server has refused one."""
+        try:
+            yield
+        finally:
+            if conn.stale:
+                self._kwargs["prepare_threshold"] = _UNPREPARED
+                await self._pool.drain()
 
 
 def scalar(row: Row | None, column: str) -> int:
     """The integer of a statement that always returns one row, such as a count."""
     assert row is not None
     return int(row[column])
+
+
+def _is_stale_plan(error: psycopg.errors.FeatureNotSupported) -> bool:
+    return error.diag.source_function == "RevalidateCachedQuery"
 
 
 @contextmanager
@@ -139,6 +188,10 @@ def _translated() -> Iterator[None]:
         raise Unavailable("too many requests wait for the database", retry_after=1, target="database") from error
     except (PoolTimeout, PoolClosed) as error:
         raise Unavailable("the database is not reachable", target="database") from error
+    except psycopg.errors.FeatureNotSupported as error:
+        if not _is_stale_plan(error):
+            raise
+        raise Unavailable("the database's schema has just changed", retry_after=1, target="database") from error
     except psycopg.errors.QueryCanceled as error:
         raise Unavailable("the database took too long", target="database") from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:

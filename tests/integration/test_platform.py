@@ -1,13 +1,17 @@
 """Database and Blob access on real parts: passwords from a token source, PgBouncer's needs, and dependencies away."""
 
 import asyncio
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from devhost.daemons import free_port
 from shared.platform.blobs import BlobMissing, BlobStore
@@ -65,6 +69,68 @@ async def test_prepared_statements_can_be_switched_off(database_url: str, prepar
         await database.close()
     assert row is not None
     assert (row["held"] > 0) is prepared
+
+
+async def _add_column(database_url: str, name: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as migration:
+        await migration.execute(sql.SQL("ALTER TABLE datasets ADD COLUMN {} integer").format(sql.Identifier(name)))
+
+
+@pytest.mark.parametrize("password", [None, "from a source"])
+async def test_statements_prepared_before_a_migration_go_on_working(database_url: str, password: str | None) -> None:
+    """The reader of a table with a new column does not notice; later connections hold no prepared statement."""
+    parts = urlsplit(database_url)
+
+    async def source() -> str:
+        return str(parts.password)
+
+    without = f"postgresql://{parts.username}@{parts.hostname}:{parts.port}{parts.path}"
+    url = without if password else database_url
+    database = Database(url, pool_size=1, max_overflow=0, password=source)
+    await database.open()
+    try:
+        for name in ("first", "second"):
+            async with database.connection() as conn:
+                for _ in range(4):
+                    found = await conn.execute("SELECT * FROM datasets")
+            await _add_column(database_url, name)
+        async with database.connection() as conn:
+            found = await conn.execute("SELECT * FROM datasets")
+            assert "second" in [column.name for column in found.description or ()]
+            row = await (await conn.execute("SELECT count(*) AS held FROM pg_prepared_statements")).fetchone()
+            assert row == {"held": 0}
+    finally:
+        await database.close()
+
+
+async def test_a_transaction_that_meets_a_migration_is_worth_another_try(database_url: str) -> None:
+    """It is told as unavailable for a moment, and the next attempt succeeds."""
+    database = Database(database_url, pool_size=1, max_overflow=0)
+    await database.open()
+
+    async def attempt() -> None:
+        async with database.transaction() as conn:
+            for _ in range(4):
+                await conn.execute("UPDATE datasets SET name = 'x' RETURNING *")
+
+    try:
+        await attempt()
+        await _add_column(database_url, "added")
+        with pytest.raises(Unavailable) as refused:
+            await attempt()
+        assert refused.value.retry_after == 1
+        await attempt()
+    finally:
+        await database.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libpq's TCP_USER_TIMEOUT exists on Linux")
+async def test_a_silent_server_is_noticed_within_seconds(database: Database) -> None:
+    """The sockets give up on a server that no longer acknowledges."""
+    async with database.connection() as conn:
+        with socket.socket(fileno=os.dup(conn.fileno())) as line:
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
 
 
 async def test_the_pool_carries_the_specifications_figures(database_url: str) -> None:
