@@ -90,6 +90,9 @@ class FeatureConfig(_Document):
     ``protected_columns`` (bias monitoring) and ``excluded_columns`` (identities, label-derived columns) never become
     features and are never read to make one.
 
+    ``frequency_columns`` are the categorical columns that may be encoded by their frequency: by default not the
+    entities, whose populations grow, so that every newcomer would look like a stranger.
+
     ``history`` lists history features one by one; without it at most ``history_features`` are proposed, over
     ``history_entities`` and ``history_values`` and the ``windows``. A transaction sees the newest ``history_limit``
     events of a key. Past labels count from ``label_time_column`` on, or ``label_delay_days`` after their transaction;
@@ -104,6 +107,7 @@ class FeatureConfig(_Document):
     protected_columns: tuple[ColumnName, ...] | None = None
     excluded_columns: tuple[ColumnName, ...] | None = None
     categorical_columns: tuple[ColumnName, ...] | None = None
+    frequency_columns: tuple[ColumnName, ...] | None = None
 
     groups: tuple[Group, ...] = GROUPS
     windows: tuple[Window, ...] = ()

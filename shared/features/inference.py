@@ -103,6 +103,10 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
             for name, kind in open_types.items()
             if kind == "string" or (kind == "integer" and (name in entities or _CODES & set(_tokens(name))))
         )
+    frequency = config.frequency_columns
+    if frequency is None:
+        given = config.categorical_columns is not None
+        frequency = tuple(name for name in categorical if given or name not in entities)
     distances = config.distances if config.distances is not None else _distances(open_types)
     ratios = config.ratios if config.ratios is not None else _ratios(open_types, amount, categorical, distances)
     durations = config.durations if config.durations is not None else _durations(open_types, time)
@@ -117,6 +121,7 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
             "protected_columns": protected,
             "excluded_columns": excluded,
             "categorical_columns": categorical,
+            "frequency_columns": frequency,
             "transforms": config.transforms or {},
             "ratios": ratios,
             "durations": durations,
@@ -192,6 +197,7 @@ def _check_named_columns(types: _Types, config: FeatureConfig) -> None:
         ("history_entities", [c for key in config.history_entities or () for c in key], _KEYS),
         ("history_values", config.history_values or (), _NUMBERS),
         ("categorical_columns", config.categorical_columns or (), frozenset({"string", "integer"})),
+        ("frequency_columns", config.frequency_columns or (), frozenset({"string", "integer"})),
         ("transforms", config.transforms or (), _NUMBERS),
         ("ratios", [c for ratio in config.ratios or () for c in (ratio.numerator, ratio.denominator)], _NUMBERS),
         ("durations", [c for span in config.durations or () for c in (span.start, span.end)], _INSTANTS),

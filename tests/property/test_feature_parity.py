@@ -52,6 +52,7 @@ CONFIG = FeatureConfig(
         Distance(from_latitude="lat", from_longitude="long", to_latitude="merch_lat", to_longitude="merch_long"),
     ),
     one_hot_limit=3,
+    frequency_columns=("merchant", "terminal_id"),
 )
 
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False)

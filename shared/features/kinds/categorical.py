@@ -94,6 +94,8 @@ class Frequency(FeatureKind):
         for column in fit.categorical():
             if _is_low_cardinality(column, fit.config.one_hot_limit):
                 continue
+            if column.name not in (fit.config.frequency_columns or ()):
+                continue
             if column.distinct * _MIN_ROWS_PER_CATEGORY > rows or not fit.config.frequency_limit:
                 continue
             shares = {

@@ -46,7 +46,8 @@ def _frame() -> pl.DataFrame:
 
 def _config(frame: pl.DataFrame, **changes: Any) -> FeatureConfig:
     columns = [Column(name=n, type=column_type(t) or "string", nullable=True) for n, t in frame.schema.items()]
-    return infer_config(DatasetSchema(columns=columns), FeatureConfig(one_hot_limit=5, **changes))
+    defaults = {"one_hot_limit": 5} | ({"frequency_columns": ["merchant"]} if "merchant" in frame.columns else {})
+    return infer_config(DatasetSchema(columns=columns), FeatureConfig.model_validate(defaults | changes))
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +253,16 @@ def test_column_names_that_polars_would_take_for_patterns_are_names() -> None:
     expected = compile_plan(raw).vector(row)
     np.testing.assert_array_equal(transform(raw, frame.lazy()).collect().row(7), expected)
     assert sorted(expected) == sorted([row["^a.*$"], row["*"]])
+
+
+def test_entities_are_encoded_by_frequency_only_on_demand() -> None:
+    """The population of cards or merchants grows: a newcomer would look like a stranger to a model fitted earlier."""
+    columns = [Column(name=n, type=column_type(t) or "string", nullable=True) for n, t in _frame().schema.items()]
+    schema = DatasetSchema(columns=columns)
+    for given, wanted in (
+        (FeatureConfig(one_hot_limit=5), False),
+        (FeatureConfig(one_hot_limit=5, categorical_columns=("merchant",)), True),
+        (FeatureConfig(one_hot_limit=5, frequency_columns=("merchant",)), True),
+    ):
+        plan = fit_plan(_frame().lazy(), infer_config(schema, given))
+        assert ("merchant_frequency" in plan.feature_names) is wanted
