@@ -17,6 +17,17 @@ from shared.platform.errors import FieldError, InvalidContent, Malformed, TooLar
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# What pydantic says in the terms of Python, said in those of JSON.
+_WORDS: Final[Mapping[str, str]] = {
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "uuid_type": "must be a UUID",
+    "uuid_parsing": "must be a UUID",
+    "missing": "is required",
+    "extra_forbidden": "is not known here",
+}
 
 
 class PageQuery(BaseModel):
@@ -94,7 +105,7 @@ def parse_json(raw: bytes, model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, document) from error
 
 
 def read_query(request: func.HttpRequest, model: type[BaseModel] | None) -> BaseModel | None:
@@ -122,10 +133,29 @@ def _contains_nul(value: object) -> bool:
     return isinstance(value, list) and any(_contains_nul(item) for item in value)
 
 
-def invalid(error: ValidationError) -> InvalidContent:
-    """What pydantic refused, as the domain says it; the offending values are not echoed."""
+def invalid(error: ValidationError, document: object = None) -> InvalidContent:
+    """What pydantic refused, as the domain says it; the offending values are not echoed.
+
+    :param document: what was refused, so that a field is named by its path there and not by the variant of a union.
+    """
     details = [
-        FieldError(".".join(str(part) for part in problem["loc"]) or "body", problem["msg"])
+        FieldError(
+            _path(problem["loc"], document) or "body",
+            _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, "),
+        )
         for problem in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     return InvalidContent("the request is not valid", target=details[0].field, details=details)
+
+
+def _path(location: tuple[int | str, ...], document: object) -> str:
+    parts = []
+    for depth, part in enumerate(location, start=1):
+        if isinstance(document, dict) and part not in document and depth < len(location):
+            continue  # the name of a variant, which the document does not have
+        parts.append(str(part))
+        if isinstance(document, dict):
+            document = document.get(part)
+        elif isinstance(document, list) and isinstance(part, int):
+            document = document[part]
+    return ".".join(parts)
