@@ -1,5 +1,6 @@
 """Datasets: register, list, look at."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import IO, Any
@@ -9,7 +10,7 @@ import azure.functions as func
 from pydantic import Field, ValidationError
 
 from functions.endpoint import Call, Reply, endpoint
-from functions.requests import PageQuery, invalid, parse_json
+from functions.requests import PageQuery, invalid, read_body
 from shared.datasets.model import Dataset, DatasetStatus, NewDataset, UploadedDataset
 from shared.platform.errors import UnsupportedMedia, invalid_field
 
@@ -41,10 +42,10 @@ async def create_dataset(call: Call) -> Reply:
     request = call.request
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        uploaded = parse_json(request.get_body(), UploadedDataset)
+        uploaded = read_body(request, UploadedDataset, call.services.settings.max_json_bytes)
         dataset = await call.services.datasets.create_from_upload(uploaded, caller=call.caller, origin=call.origin)
     else:
-        new, source = _posted_file(request, media_type, call.query)
+        new, source = await asyncio.to_thread(_posted_file, request, media_type, call.query)
         dataset = await call.services.datasets.create(new, _chunks(source), caller=call.caller, origin=call.origin)
     return Reply(_shown(dataset), headers={"Location": f"/api/v1/datasets/{dataset.id}"})
 
@@ -111,5 +112,5 @@ def _named(fields: dict[str, Any]) -> NewDataset:
 
 
 async def _chunks(source: IO[bytes]) -> AsyncIterator[bytes]:
-    while chunk := source.read(_CHUNK_BYTES):
+    while chunk := await asyncio.to_thread(source.read, _CHUNK_BYTES):
         yield chunk

@@ -27,6 +27,7 @@ _NAME = re.compile(rf"(?!__|\s*$|[*^])[^\x00]{{1,{_MAX_NAME}}}", re.DOTALL)
 _NAME_RULE = f"a column name has 1 to {_MAX_NAME} characters and does not begin with *, ^ or two underscores"
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _LISTED_CATEGORIES = 50
+_LISTED_LENGTH = 200
 
 
 def detect_format(local: Path) -> str:
@@ -156,11 +157,16 @@ def _profile(frame: "pl.LazyFrame", rows: int) -> Profile:
     listed = [
         name
         for name, dtype in schema.items()
-        if dtype == pl.String and 0 < stats[name]["distinct_count"] <= _LISTED_CATEGORIES
+        if dtype == pl.String
+        and 0 < stats[name]["distinct_count"] <= _LISTED_CATEGORIES
+        and (stats[name]["max_length"] or 0) <= _LISTED_LENGTH
     ]
     for name in listed:
         counts = frame.group_by(name).len().sort(["len", name], descending=[True, False]).collect(engine="streaming")
-        stats[name]["values"] = {str(value): count for value, count in counts.iter_rows() if value is not None}
+        # PostgreSQL's JSON cannot hold NUL.
+        stats[name]["values"] = {
+            str(value).replace("\x00", "�"): count for value, count in counts.iter_rows() if value is not None
+        }
     columns = [
         Column(name=name, type=_column_type(dtype) or "string", nullable=stats[name]["null_count"] > 0)
         for name, dtype in schema.items()

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -23,11 +24,15 @@ from shared.datasets.model import (
 from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
-from shared.platform.errors import InvalidContent, NotFound, TooLarge, invalid_field
+from shared.platform.errors import InvalidContent, NotFound, TooLarge, Unavailable, invalid_field
+from shared.platform.telemetry import get_logger
 from shared.users.model import Caller
+
+UPLOAD_LEFT_BEHIND = "upload_left_behind"
 
 _FIRST_VERSION = "1.0"
 _UPLOAD_LIFETIME = timedelta(hours=2)
+_log = get_logger("datasets")
 
 
 class DatasetService:
@@ -71,7 +76,10 @@ class DatasetService:
             local = Path(folder, "source")
             await self._blobs.download_file(path, local)
             dataset = await self._register(new, local, caller=caller, origin=origin)
-        await self._blobs.delete_prefix(path)
+        try:
+            await self._blobs.delete_prefix(path)
+        except Exception:  # noqa: BLE001  # the dataset exists; a blob left behind is no reason to say otherwise
+            _log.exception(UPLOAD_LEFT_BEHIND, upload_id=str(new.upload_id))
         return dataset
 
     async def _register(self, new: NewDataset, local: Path, *, caller: Caller, origin: Origin) -> Dataset:
@@ -79,6 +87,7 @@ class DatasetService:
         file_format = ingest.detect_format(local)
         canonical = local.with_name("data.parquet")
         profile = await asyncio.to_thread(ingest.read_profile, local, file_format, canonical, self.limits)
+        committing = False
         try:
             await self._blobs.upload_file(source_path(dataset_id, file_format), local)
             await self._blobs.upload_file(data_path(dataset_id), canonical)
@@ -101,8 +110,12 @@ class DatasetService:
                     resource_id=dataset_id,
                     new={"name": new.name, "version": dataset.version, "row_count": dataset.row_count},
                 )
+                committing = True
         except BaseException:
-            await self._blobs.delete_prefix(f"datasets/{dataset_id}/")
+            # A commit that was cut off may have happened; blobs without a row are better than a row without blobs.
+            if not committing:
+                with suppress(Unavailable):
+                    await self._blobs.delete_prefix(f"datasets/{dataset_id}/")
             raise
         return dataset
 
