@@ -12,10 +12,11 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.audit.model import Origin
-from shared.platform.errors import FieldError, InvalidContent, Malformed, TooLarge, UnsupportedMedia
+from shared.platform.errors import FieldError, InvalidContent, Malformed, TooLarge, UnsupportedMedia, invalid_field
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+_MOST_DETAILS: Final = 100
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What pydantic says in the terms of Python, said in those of JSON.
 _WORDS: Final[Mapping[str, str]] = {
@@ -70,7 +71,7 @@ def _client_address(forwarded_for: str) -> str | None:
     elif last.count(":") == 1:
         last = last.partition(":")[0]  # IPv4:port
     try:
-        return str(ipaddress.ip_address(last))
+        return str(ipaddress.ip_address(last.partition("%")[0]))  # PostgreSQL's inet knows no zones
     except ValueError:
         return None
 
@@ -115,8 +116,9 @@ def read_query(request: func.HttpRequest, model: type[BaseModel] | None) -> Base
     """
     if model is None and not request.params:
         return None
+    given = refuse_nul(dict(request.params))
     try:
-        return (model or _NoQuery).model_validate(dict(request.params))
+        return (model or _NoQuery).model_validate(given)
     except ValidationError as error:
         raise invalid(error) from error
 
@@ -125,16 +127,33 @@ class _NoQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def _contains_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, dict):
-        return any(_contains_nul(key) or _contains_nul(item) for key, item in value.items())
-    return isinstance(value, list) and any(_contains_nul(item) for item in value)
+def refuse_nul(fields: dict[str, str]) -> dict[str, str]:
+    """``fields`` as they are.
+
+    :raises InvalidContent: one of them contains the character NUL.
+    """
+    for name, value in fields.items():
+        if "\x00" in name or "\x00" in value:
+            raise invalid_field(name.replace("\x00", "�"), "contains the character NUL, which cannot be stored")
+    return fields
+
+
+def _contains_nul(document: object) -> bool:
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            if "\x00" in value:
+                return True
+        elif isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+    return False
 
 
 def invalid(error: ValidationError, document: object = None) -> InvalidContent:
-    """What pydantic refused, as the domain says it; the offending values are not echoed.
+    """What pydantic refused, as the domain says it, at most a hundred fields; the offending values are not echoed.
 
     :param document: what was refused, so that a field is named by its path there and not by the variant of a union.
     """
@@ -143,7 +162,7 @@ def invalid(error: ValidationError, document: object = None) -> InvalidContent:
             _path(problem["loc"], document) or "body",
             _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, "),
         )
-        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)[:_MOST_DETAILS]
     ]
     return InvalidContent("the request is not valid", target=details[0].field, details=details)
 

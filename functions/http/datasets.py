@@ -10,7 +10,7 @@ import azure.functions as func
 from pydantic import Field, ValidationError
 
 from functions.endpoint import Call, Reply, endpoint
-from functions.requests import PageQuery, invalid, read_body
+from functions.requests import PageQuery, invalid, read_body, refuse_nul
 from shared.datasets.model import Dataset, DatasetStatus, NewDataset, UploadedDataset
 from shared.platform.errors import UnsupportedMedia, invalid_field
 
@@ -97,7 +97,7 @@ def _posted_file(request: func.HttpRequest, media_type: str, query: NewDatasetQu
         file = request.files.get("file")
         if file is None:
             raise invalid_field("file", "the form has no part of this name with a file name")
-        return _named(dict(request.form.items())), file.stream
+        return _named(refuse_nul(dict(request.form.items()))), file.stream
     if media_type in _FILE_TYPES:
         given = query.model_dump(exclude_unset=True)
         return _named(given), BytesIO(request.get_body())

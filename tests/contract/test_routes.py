@@ -208,6 +208,14 @@ def test_an_unknown_query_parameter_is_named(clients: dict[str, httpx.Client], e
         assert error["details"][0]["field"] == "no_such_parameter"
 
 
+@pytest.mark.parametrize(
+    ("path", "parameter"), [("datasets", "name"), ("models", "algorithm"), ("predictions", "transaction_id")]
+)
+def test_nul_in_a_filter_is_named(clients: dict[str, httpx.Client], path: str, parameter: str) -> None:
+    """PostgreSQL has no such text."""
+    assert _refused(clients["admin"].get(path, params={parameter: "a\x00"}), 422)["target"] == parameter
+
+
 PAGED = [entry for entry in ENDPOINTS if entry.query is not None and "page_size" in entry.query.model_fields]
 
 
@@ -234,6 +242,9 @@ UPLOADS: list[tuple[str, dict[str, Any], int]] = [
     ("form with an unknown field", {"files": {"file": ("x.csv", CSV)}, "data": {"name": "x", "owner": "me"}}, 422),
     ("broken form", {"content": b"--", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}, 422),
     ("form without boundary", {"content": b"--", "headers": {"Content-Type": "multipart/form-data"}}, 422),
+    ("NUL in the name", {"content": CSV, "headers": {"Content-Type": "text/csv"}, "params": {"name": "a\x00"}}, 422),
+    ("form with NUL in the name", {"files": {"file": ("x.csv", CSV)}, "data": {"name": "a\x00"}}, 422),
+    ("long JSON", {"json": {"name": "x" * 2_000_000, "upload_id": str(uuid4())}}, 413),
     ("unknown upload", {"json": {"name": "x", "upload_id": str(uuid4())}}, 422),
     ("upload without name", {"json": {"upload_id": str(uuid4())}}, 422),
 ]

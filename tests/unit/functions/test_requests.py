@@ -4,7 +4,7 @@ import azure.functions as func
 import pytest
 from pydantic import BaseModel
 
-from functions.requests import PageQuery, origin_of, parse_json
+from functions.requests import PageQuery, origin_of, parse_json, read_query
 from shared.platform.errors import InvalidContent, Malformed
 
 
@@ -28,6 +28,7 @@ def _request(**headers: str) -> func.HttpRequest:
         ("10.0.0.1, 203.0.113.7:51234", "203.0.113.7"),
         ("2001:db8::1", "2001:db8::1"),
         ("[2001:db8::1]:443", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
         ("unknown", None),
         ("'; DROP TABLE users", None),
     ],
@@ -51,8 +52,13 @@ def test_what_is_not_json_is_malformed(raw: bytes) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b'{"value": "a\\u0000b"}', b'{"value": {"a\\u0000": 1}}', b'{"value": [["\\u0000"]]}'],
-    ids=["value", "name", "nested"],
+    [
+        b'{"value": "a\\u0000b"}',
+        b'{"value": {"a\\u0000": 1}}',
+        b'{"value": [["\\u0000"]]}',
+        b'{"value": ' + b"[" * 900 + b'"\\u0000"' + b"]" * 900 + b"}",
+    ],
+    ids=["value", "name", "nested", "deeply nested"],
 )
 def test_nul_is_refused_wherever_it_hides(raw: bytes) -> None:
     """PostgreSQL stores no NUL in text or JSON."""
@@ -69,3 +75,19 @@ def test_an_escaped_backslash_before_u0000_is_text() -> None:
 def test_pages_are_counted(total: int, pages: int) -> None:
     """The last page may be short."""
     assert PageQuery().pagination(total)["total_pages"] == pages
+
+
+def test_nul_in_a_parameter_is_named() -> None:
+    """No filter can contain it, and it must not reach the database."""
+    request = func.HttpRequest(method="GET", url="/", params={"page": "1\x00"}, body=b"")
+    with pytest.raises(InvalidContent) as refused:
+        read_query(request, PageQuery)
+    assert refused.value.target == "page"
+
+
+def test_a_refusal_has_an_end() -> None:
+    """A body full of unknown fields is not answered with all of them."""
+    raw = b"{" + b",".join(b'"f%d":0' % number for number in range(10_000)) + b"}"
+    with pytest.raises(InvalidContent) as refused:
+        parse_json(raw, PageQuery)
+    assert len(refused.value.details) == 100
