@@ -3,14 +3,14 @@
 Every pass is a lazy query on the streaming engine; only history holds columns of the dataset in memory.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.datasets.model import ColumnType
 from shared.features.fitting import column_type, training_statistics
-from shared.features.history.events import EventLayout, encode_frame
+from shared.features.history.events import EncodedEvents, EventLayout, encode_frame
 from shared.features.inputs import Read, batch_input
 from shared.features.kinds.behavioural import history_read
 from shared.features.labels import known_at_expression, label_expression
@@ -46,11 +46,11 @@ def transform(plan: FeaturePlan, frame: "pl.LazyFrame") -> "pl.LazyFrame":
     return frame.select(feature_expressions(plan, frame))
 
 
-def with_history(plan: FeaturePlan, frame: "pl.LazyFrame") -> "pl.LazyFrame":
+def with_history(plan: FeaturePlan, frame: "pl.LazyFrame", scratch: Path | None = None) -> "pl.LazyFrame":
     """``frame`` with one more column for each history feature, which :func:`feature_expressions` reads.
 
     The whole frame is everybody's past, whatever part of it the plan was fitted on. Holds the columns of the events
-    and the new columns in memory.
+    in memory, and the new columns too unless there is a ``scratch`` folder to put them in.
 
     :raises InvalidContent: the frame does not fit the plan.
     """
@@ -61,13 +61,26 @@ def with_history(plan: FeaturePlan, frame: "pl.LazyFrame") -> "pl.LazyFrame":
     layout = plan.layout
     if layout is None:
         return frame
-    types = _checked_types(plan, frame)
-    events = encode_frame(layout, _event_columns(layout, plan.config, frame, types))
+    events = encode_events(plan, layout, frame)
     features = plan.history_features
-    columns: dict[str, NDArray[np.float32]] = {}
-    for position, values in history_columns(layout, events, [feature.spec(layout) for feature in features]):
-        columns[_HISTORY + features[position].name] = values
-    return pl.concat([frame, pl.DataFrame(columns).lazy()], how="horizontal")
+    parts = [frame]
+    for found in history_columns(layout, events, [feature.spec(layout) for feature in features]):
+        part = pl.DataFrame({_HISTORY + features[position].name: values for position, values in found.items()})
+        if scratch is None:
+            parts.append(part.lazy())
+        else:
+            file = scratch / f"history-{len(parts)}.parquet"
+            part.write_parquet(file, compression="lz4")
+            parts.append(pl.scan_parquet(file))
+    return pl.concat(parts, how="horizontal")
+
+
+def encode_events(plan: FeaturePlan, layout: EventLayout, frame: "pl.LazyFrame") -> EncodedEvents:
+    """Every row of ``frame`` as an event of the plan's ``layout``, in memory.
+
+    :raises InvalidContent: the frame does not fit the plan.
+    """
+    return encode_frame(layout, _event_columns(layout, plan.config, frame, _checked_types(plan, frame)))
 
 
 def _event_columns(

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from shared.features.history.repository import EventRows
 from shared.platform.database import Connection, Row
 from shared.platform.queries import queries
 from shared.scoring.model import Prediction
@@ -29,15 +30,20 @@ class NewPrediction:
 
 
 async def store(
-    conn: Connection, model_id: UUID, rows: Sequence[NewPrediction], expected_production_id: UUID | None
+    conn: Connection,
+    model_id: UUID,
+    rows: Sequence[NewPrediction],
+    expected_production_id: UUID | None,
+    events: EventRows | None = None,
 ) -> tuple[UUID | None, int]:
     """Store ``rows`` in one statement.
 
     :param expected_production_id: store only while this model is in production; None stores in any case.
+    :param events: what the transactions add to history, stored if and only if ``rows`` are.
     :returns: the model in production, and how many rows were stored (all or none).
     :raises psycopg.errors.CheckViolation: there is no partition for a row's month.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "model_id": model_id,
         "expected_production_id": expected_production_id,
         "ids": [row.id for row in rows],
@@ -50,7 +56,18 @@ async def store(
         "latencies": [row.latency_ms for row in rows],
         "times": [row.created_at for row in rows],
     }
-    found = await (await conn.execute(_SQL["store_predictions"], parameters)).fetchone()
+    statement = "store_predictions"
+    if events is not None and events.keys:
+        statement = "store_predictions_and_events"
+        parameters |= {
+            "layout": events.layout,
+            "event_entities": events.entities,
+            "event_keys": events.keys,
+            "event_times": events.occurred,
+            "event_ids": events.id_hashes,
+            "event_payloads": events.payloads,
+        }
+    found = await (await conn.execute(_SQL[statement], parameters)).fetchone()
     assert found is not None
     return found["production_id"], found["stored"]
 

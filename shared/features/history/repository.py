@@ -1,0 +1,127 @@
+"""Rows of ``entity_events`` and ``history_layouts``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from shared.platform.database import Connection, Row
+from shared.platform.queries import queries
+
+_SQL = queries("history")
+
+
+@dataclass(frozen=True, slots=True)
+class EventRows:
+    """Events to store, one row an entity, column by column; all lists have one length."""
+
+    layout: int
+    entities: list[int] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+    occurred: list[datetime] = field(default_factory=list)
+    id_hashes: list[int | None] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What became known, for rows given by their full key; all lists have one length."""
+
+    layout: int
+    entities: list[int] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+    occurred: list[datetime] = field(default_factory=list)
+    id_hashes: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    known: list[datetime] = field(default_factory=list)
+
+
+async def register_layout(conn: Connection, fingerprint: str, columns: Row) -> int:
+    """The id of a layout, given one the first time."""
+    parameters = {"fingerprint": fingerprint, "columns": Jsonb(columns)}
+    while (row := await (await conn.execute(_SQL["register_layout"], parameters)).fetchone()) is None:
+        pass
+    return int(row["id"])
+
+
+async def read(
+    conn: Connection,
+    layout: int,
+    pairs: Sequence[tuple[int, int, datetime]],
+    *,
+    span: timedelta,
+    history_limit: int,
+) -> dict[int, bytes]:
+    """The newest events of each (entity, key, before): packed records by position in ``pairs``, newest first.
+
+    Pairs without events are left out. One statement, whatever the number of pairs.
+    """
+    entities, keys, befores = zip(*pairs, strict=True)
+    parameters = {
+        "layout": layout,
+        "entities": list(entities),
+        "keys": list(keys),
+        "befores": list(befores),
+        "span": span,
+        "history_limit": history_limit,
+    }
+    cursor = await conn.execute(_SQL["read_events"], parameters, binary=True)
+    return {row["asked"] - 1: row["events"] for row in await cursor.fetchall()}
+
+
+async def set_labels(conn: Connection, labels: Labels) -> int:
+    """Set what became known; returns how many rows changed."""
+    parameters = {
+        "layout": labels.layout,
+        "entities": labels.entities,
+        "keys": labels.keys,
+        "occurred": labels.occurred,
+        "id_hashes": labels.id_hashes,
+        "labels": labels.labels,
+        "known": labels.known,
+    }
+    return (await conn.execute(_SQL["set_labels"], parameters)).rowcount
+
+
+async def copy(conn: Connection, records: bytes) -> None:
+    """Store a chunk in PostgreSQL's binary COPY format.
+
+    :raises psycopg.errors.UniqueViolation: an event of it is there already; nothing was stored.
+    :raises psycopg.errors.CheckViolation: there is no partition for an event's month.
+    """
+    async with conn.cursor() as cursor, cursor.copy(_SQL["copy_events"]) as stream:
+        await stream.write(records)
+
+
+async def merge(conn: Connection, rows: EventRows, labels: Sequence[int], known: Sequence[datetime | str]) -> int:
+    """Store the rows that are not there yet, and labels that were unknown; returns how many rows changed.
+
+    :param known: ``"infinity"`` where the label is unknown.
+    """
+    parameters = {
+        "layout": rows.layout,
+        "entities": rows.entities,
+        "keys": rows.keys,
+        "occurred": rows.occurred,
+        "id_hashes": rows.id_hashes,
+        "payloads": rows.payloads,
+        "labels": list(labels),
+        "known": [moment if isinstance(moment, str) else moment.isoformat() for moment in known],
+    }
+    return (await conn.execute(_SQL["merge_events"], parameters)).rowcount
+
+
+async def ensure_partitions(conn: Connection, first_month: datetime, months: int) -> None:
+    """Make the partitions of ``months`` months from that of ``first_month`` on, where they are missing."""
+    await conn.execute(_SQL["ensure_partitions"], {"first_month": first_month, "months": months})
+
+
+async def drop_partitions(conn: Connection, before: datetime) -> list[str]:
+    """Drop the months that end on or before a moment; returns the partitions, none while others use the table."""
+    try:
+        cursor = await conn.execute(_SQL["drop_partitions"], {"before": before})
+    except psycopg.errors.LockNotAvailable:
+        return []
+    return [row["name"] for row in await cursor.fetchall()]
