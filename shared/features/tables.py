@@ -4,6 +4,7 @@ The table's columns are the plan's features (Float32) and, for training and moni
 unknown), ``__time`` (Datetime in microseconds, UTC), ``__id`` (String) and ``__protected_<name>`` (String).
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -90,9 +91,10 @@ def write_feature_table(plan: FeaturePlan, dataset: Path, table: Path) -> None:
     frame = pl.scan_parquet(dataset)
     if plan.config.time_column is not None:
         frame = _in_order(frame, plan.config.time_column)
-    frame = with_history(plan, frame)
-    columns = [*feature_expressions(plan, frame), *_context(plan.config, frame)]
-    frame.select(columns).sink_parquet(table, row_group_size=_ROW_GROUP, engine="streaming")
+    with tempfile.TemporaryDirectory(prefix="history-", dir=table.parent) as scratch:
+        frame = with_history(plan, frame, Path(scratch))
+        columns = [*feature_expressions(plan, frame), *_context(plan.config, frame)]
+        frame.select(columns).sink_parquet(table, row_group_size=_ROW_GROUP, engine="streaming")
 
 
 def _in_order(frame: "pl.LazyFrame", time_column: str) -> "pl.LazyFrame":

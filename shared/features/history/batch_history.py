@@ -25,15 +25,15 @@ _NARROW: Final = 2**26
 
 def history_columns(
     layout: EventLayout, events: EncodedEvents, specs: Sequence[HistorySpec]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Each feature of every row: ``(position in specs, (n,) float32)``, entity by entity; NaN is missing."""
+) -> Iterator[dict[int, NDArray[np.float32]]]:
+    """Each feature of every row, one entity at a time: position in ``specs`` -> (n,) float32; NaN is missing."""
     by_entity: dict[Entity, list[int]] = {}
-    for position, spec in enumerate(specs):
-        by_entity.setdefault(spec.entity, []).append(position)
+    # Features of the same column and window follow each other, so that little has to be remembered.
+    for position in sorted(range(len(specs)), key=lambda p: (specs[p].column, specs[p].function, specs[p].window_us)):
+        by_entity.setdefault(specs[position].entity, []).append(position)
     for entity, positions in by_entity.items():
         pasts = EntityPasts(layout, events, layout.entities.index(entity))
-        for position in positions:
-            yield position, pasts.feature(specs[position])
+        yield {position: pasts.feature(specs[position]) for position in positions}
 
 
 class EntityPasts:
@@ -56,7 +56,7 @@ class EntityPasts:
         self._event_group = self._group[keep]
         self._event_time = time[keep]
         self._starts: dict[int, Positions] = {}
-        self._totals: dict[tuple[int, int], tuple[Ints, Ints]] = {}
+        self._categories: tuple[int, tuple[Ints, Positions, Positions, Ints]] | None = None
         if len(key):
             self._timeline = Timeline(self._event_time, _bounds(self._event_group))
             self._end = self._timeline.search(self._group, time)
@@ -76,7 +76,7 @@ class EntityPasts:
         found = self._starts.get(window_us)
         if found is None:
             found = self._timeline.search(self._group, self._time - window_us)
-            found = self._starts[window_us] = np.maximum(found, self._end - self._limit)
+            found = self._starts[window_us] = np.maximum(found, self._end - self._limit).astype(self._end.dtype)
         return found
 
     def count(self, window_us: int) -> Ints:
@@ -102,12 +102,9 @@ class EntityPasts:
 
     def total(self, column: int, window_us: int) -> tuple[Ints, Ints]:
         """How many numbers in each window, and their sum."""
-        found = self._totals.get((column, window_us))
-        if found is None:
-            values, present = self.values(column)
-            found = self._within(present.astype(np.int64), window_us), self._within(values, window_us)
-            self._totals[column, window_us] = found
-        return found
+        values, present = self.values(column)
+        n = self.count(window_us) if present.all() else self._within(present.astype(np.int64), window_us)
+        return n, self._within(values, window_us)
 
     def mean(self, column: int, window_us: int) -> Floats:
         """Mean of each window in units of the fixed point."""
@@ -165,11 +162,13 @@ class EntityPasts:
         entries of a table of integers.
         """
         category, _, kept, rank = self._occurrences(column)
+        members = np.zeros(len(self._rows), np.int64)
+        members[kept] = 1
+        total = len(self._rows)
+        axis, begin = category * (total + 1) + kept, np.flatnonzero(rank == 0)
         enters, leaves = self._enters[kept], self._leaves(window_us)[kept]
         inside = enters < leaves
         category, kept, rank, enters, leaves = (a[inside] for a in (category, kept, rank, enters, leaves))
-        total = len(self._rows)
-        axis, begin = self._category_axis[column]
 
         def before(groups: Ints, positions: Positions) -> Ints:
             return np.searchsorted(axis, groups * (total + 1) + positions) - begin[groups]
@@ -181,8 +180,6 @@ class EntityPasts:
         left = before(category, self._end[np.maximum(leaves - 1, 0)]) - rank
         np.add.at(change, leaves, ENTROPY_TERMS[left - 1] - ENTROPY_TERMS[left])
         terms = np.cumsum(change[:-1])
-        members = np.zeros(total, np.int64)
-        members[self._occurrences(column)[2]] = 1
         n = self._within(members, window_us)
         bits = LOG2[n] - terms.astype(np.float64) / ENTROPY_UNIT / n.astype(np.float64)
         return np.where(n > 0, np.maximum(bits, 0.0), np.nan)
@@ -227,23 +224,14 @@ class EntityPasts:
         rows = Timeline(self._time, _bounds(self._group))
         return rows.search(self._event_group[events], known_at, after=True)
 
-    @cached_property
-    def _category_axis(self) -> dict[int, tuple[Ints, Ints]]:
-        return {}
-
-    @cached_property
-    def _occurrence_cache(self) -> dict[int, tuple[Ints, Positions, Positions, Ints]]:
-        return {}
-
     def _occurrences(self, column: int) -> tuple[Ints, Positions, Positions, Ints]:
         """Events with a category, sorted by key, category and place.
 
         :returns: the category's number among all keys' categories, the event of the same that follows (or the number
             of events), the event, and its rank among its category's.
         """
-        cached = self._occurrence_cache.get(column)
-        if cached is not None:
-            return cached
+        if self._categories is not None and self._categories[0] == column:
+            return self._categories[1]
         codes = self._source.codes[column][self._rows]
         kept = np.flatnonzero(codes != MISSING)
         order = kept[np.lexsort((codes[kept], self._event_group[kept]))]
@@ -254,9 +242,8 @@ class EntityPasts:
         rank = np.arange(len(order)) - begin[category]
         follower = np.full(len(order), len(self._rows))
         follower[:-1] = np.where(first[1:], len(self._rows), order[1:])
-        self._category_axis[column] = (category * (len(self._rows) + 1) + order, begin)
-        self._occurrence_cache[column] = found = category, follower, order, rank
-        return found
+        self._categories = column, (category, follower, order, rank)
+        return self._categories[1]
 
 
 def _bounds(groups: Positions) -> Positions:
