@@ -26,7 +26,7 @@ logs:  ## follow the logs
 token:  ## print a bearer token: make -s token ROLE=admin|scientist|analyst
 	$(DEVHOST) token $(or $(ROLE),scientist)
 
-services:  ## PostgreSQL and Azurite only, for Azure Functions Core Tools (func start)
+services:  ## PostgreSQL, Azurite and the token issuer only, for Azure Functions Core Tools (func start)
 	$(DEVHOST) start --services-only
 
 test:  ## lint, types, layers and the whole test suite; ARGS="-k name" narrows it

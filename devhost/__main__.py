@@ -22,7 +22,7 @@ def start(options: argparse.Namespace) -> int:
     print("Starting", flush=True)
     services.start(services_only=options.services_only)
     if options.services_only:
-        print(f"\nPostgreSQL and Azurite are ready; {services.settings.name} points to them (func start).")
+        print(f"\nready for func start: {services.settings.name} points to all of these; then make token gives tokens")
         return 0
     print(_demonstrate(services, demo=not options.no_demo))
     print(f"\nready in {time.monotonic() - begun:.1f} s: {services.url}/api/v1")
@@ -136,7 +136,9 @@ def parser() -> argparse.ArgumentParser:
         return command
 
     starting = add("start", start)
-    starting.add_argument("--services-only", action="store_true", help="PostgreSQL and Azurite, not the host")
+    starting.add_argument(
+        "--services-only", action="store_true", help="PostgreSQL, Azurite and the token issuer, not the host"
+    )
     starting.add_argument("--no-demo", action="store_true", help="do not train a first model")
     add("stop", stop)
     add("reset", reset)

@@ -171,16 +171,16 @@ class HostApplication:
                 await send({"type": "websocket.close", "code": 1000})
             return
         if 0 <= self._limit <= self._running:
-            await _send(send, scope, Response(http.HTTPStatus.TOO_MANY_REQUESTS))
+            await send_response(send, scope, Response(http.HTTPStatus.TOO_MANY_REQUESTS))
             return
         self._running += 1
         try:
-            await _send(send, scope, await self._answer(scope, receive))
+            await send_response(send, scope, await self._answer(scope, receive))
         except ClientGone:
             log.info("client left before its request was complete", extra={"path": scope["path"]})
         except BodyTooLarge:
             response = Response(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"", [(b"connection", b"close")])
-            await _send(send, scope, response)
+            await send_response(send, scope, response)
         finally:
             self._running -= 1
 
@@ -229,7 +229,8 @@ class HostApplication:
         return Response(http.HTTPStatus.NOT_FOUND)
 
 
-async def _send(send: Send, scope: Scope, response: Response) -> None:
+async def send_response(send: Send, scope: Scope, response: Response) -> None:
+    """Send an answer; those that have no body by their status, and answers to HEAD, go without."""
     status = int(response.status)
     bodiless = status in (204, 304) or status < 200
     headers = response.headers

@@ -13,6 +13,7 @@ from devhost.settings_file import write_private
 
 PREFERRED_PORTS = {
     "host": 7071,
+    "issuer": 7072,
     "postgres": 5433,
     "azurite_blob": 10000,
     "azurite_queue": 10001,

@@ -54,6 +54,7 @@ class LocalServices:
         self.settings = home / "local.settings.json" if settings is None else settings
         self.azurite = Daemon("azurite", self.state)
         self.host = Daemon("host", self.state)
+        self.issuer_server = Daemon("issuer", self.state)
         self.ports = PortBook(self.state / "state.json")
 
     @classmethod
@@ -74,8 +75,9 @@ class LocalServices:
 
     @property
     def issuer(self) -> str:
-        """The issuer of local tokens: the host itself."""
-        return f"{self.url}/devhost/issuer"
+        """The issuer of local tokens: the host itself, or a process of its own beside `func start`."""
+        base = f"http://127.0.0.1:{self.ports['issuer']}" if self.issuer_server.running else self.url
+        return f"{base}/devhost/issuer"
 
     def start(self, services_only: bool = False) -> None:
         """Start what does not run yet and wait until it is ready; prints a line for each step.
@@ -86,7 +88,10 @@ class LocalServices:
             database_url = self._start_postgres()
             blob = self._start_azurite()
             self._migrate(database_url)
-            if not services_only:
+            if services_only:
+                self._start_issuer()
+            else:
+                self.issuer_server.stop()
                 self.ports.choose({"host": self.host.running})
             values = write_settings(
                 self.settings,
@@ -105,7 +110,7 @@ class LocalServices:
     def stop(self) -> list[str]:
         """Stop what runs, the host first; returns the names of what was stopped. Data stays."""
         with exclusive(self.state / "start.lock"):
-            stopped = [daemon.name for daemon in (self.host, self.azurite) if daemon.stop()]
+            stopped = [daemon.name for daemon in (self.host, self.issuer_server, self.azurite) if daemon.stop()]
             server = self._existing_postgres()
             if server is not None and server.running:
                 server.stop()
@@ -130,15 +135,21 @@ class LocalServices:
         """What runs and where, without touching anything."""
         server = self._existing_postgres()
         log = self.state / "logs/postgres.log" if server is None else server.log
-        return [
+        found = [
             Service("postgres", server is not None and server.running, f"127.0.0.1:{self.ports['postgres']}", log),
             Service("azurite", self.azurite.running, f"127.0.0.1:{self.ports['azurite_blob']}", self.azurite.log),
-            Service("host", self.host.running, f"{self.url}/api/v1", self.host.log),
         ]
+        if self.issuer_server.running:
+            return [*found, Service("issuer", True, self.issuer, self.issuer_server.log)]
+        return [*found, Service("host", self.host.running, f"{self.url}/api/v1", self.host.log)]
+
+    def app_is_ready(self) -> bool:
+        """Whether the app answers, under whichever host, that its database does."""
+        return _answers(f"{self.url}/api/v1/health/ready")
 
     def host_is_ready(self) -> bool:
-        """Whether the running host answers that its database does."""
-        return self.host.running and _answers(f"{self.url}/api/v1/health/ready")
+        """Whether the development host runs and the app in it is ready."""
+        return self.host.running and self.app_is_ready()
 
     def _postgres_home(self) -> Path:
         from devhost.postgres import PostgresServer
@@ -214,6 +225,23 @@ class LocalServices:
         with Step("database migrations") as step:
             created = migrate(database_url)
             step.result = f"partitions made: {', '.join(created)}" if created else "schema is up to date"
+
+    def _start_issuer(self) -> None:
+        """The issuer by itself, unless the development host runs and serves it."""
+        if self.host.running:
+            return
+
+        def start(chosen: dict[str, int]) -> None:
+            if not running:
+                arguments = ["--state", str(self.state / "host"), "--port", str(chosen["issuer"])]
+                self.issuer_server.spawn([sys.executable, "-m", "devhost.issuer_server", *arguments], cwd=self.root)
+                ready = f"http://127.0.0.1:{chosen['issuer']}/devhost/issuer/.well-known/openid-configuration"
+                self.issuer_server.wait_until(lambda: _answers(ready), READY_SECONDS)
+
+        running = self.issuer_server.running
+        with Step("token issuer") as step:
+            self.ports.start_on({"issuer": running}, start, self.issuer_server.stop)
+            step.result = self.issuer + (", already running" if running else "")
 
     def _start_host(self, values: dict[str, str]) -> None:
         sources, kept = self._sources(values), self.state / "run/host-sources"

@@ -18,8 +18,8 @@ def token(services: LocalServices, role: str) -> str:
     """
     if role not in ROLES:
         raise Failure(f"there is no role {role!r}", f"choose one of {', '.join(ROLES)}: make token ROLE=scientist")
-    if not services.host_is_ready():
-        raise Failure("the host does not run", "make start")
+    if not services.app_is_ready():
+        raise Failure(f"the app does not answer at {services.url}", "make start, or make services and func start")
     own = _mint(services, role)
     with ApiClient(services.url, own) as client:
         user = client.get("users/me")

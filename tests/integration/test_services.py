@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient
 
-from devhost.daemons import free_port
+from devhost.bootstrap import ROOT
+from devhost.client import ApiClient
+from devhost.console import Failure
+from devhost.daemons import Daemon, free_port
 from devhost.ports import PREFERRED_PORTS
 from devhost.services import LocalServices
 from devhost.settings_file import read_settings
+from devhost.tokens import token
 
 WELL_KNOWN_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -58,7 +66,7 @@ def _running(services: LocalServices) -> set[str]:
 def test_start_stop_and_start_again_keep_the_data(running: LocalServices) -> None:
     """What the first start wrote to the database and to Blob is there after a stop and a quick second start."""
     services = running
-    assert _running(services) == {"postgres", "azurite"}
+    assert _running(services) == {"postgres", "azurite", "issuer"}
     values = _values(services)
     with psycopg.connect(values["DATABASE_URL"]) as connection:
         tables = connection.execute("SELECT count(*) FROM pg_tables WHERE tablename = 'ml_models'").fetchone()
@@ -67,7 +75,7 @@ def test_start_stop_and_start_again_keep_the_data(running: LocalServices) -> Non
     with BlobServiceClient.from_connection_string(values["BLOB_CONNECTION_STRING"]) as blobs:
         blobs.create_container("kept").upload_blob("a", b"bytes")
 
-    assert services.stop() == ["azurite", "postgres"]
+    assert services.stop() == ["issuer", "azurite", "postgres"]
     assert _running(services) == set()
     begun = time.monotonic()
     services.start(services_only=True)
@@ -114,9 +122,38 @@ def test_two_clones_run_side_by_side(new_services: NewServices) -> None:
     two.ports.keep(one.ports.all())
     one.start(services_only=True)
     two.start(services_only=True)
-    assert _running(one) == _running(two) == {"postgres", "azurite"}
+    assert _running(one) == _running(two) == {"postgres", "azurite", "issuer"}
     assert set(one.ports.all().values()).isdisjoint(two.ports[name] for name in ("postgres", "azurite_blob"))
     assert _values(one)["DATABASE_URL"] != _values(two)["DATABASE_URL"]
+
+
+def test_tokens_open_the_app_under_another_host(running: LocalServices, tmp_path: Path) -> None:
+    """The app, served as `func start` would by a host that knows nothing of the issuer, takes `make token`'s tokens."""
+    services = running
+    folder, daemon = tmp_path / "host", Daemon("other-host", tmp_path)
+    command = [sys.executable, "-m", "devhost.host", "--root", str(ROOT), "--state", str(folder)]
+    environment = {**os.environ, **_values(services)}
+    daemon.spawn([*command, "--port", str(services.ports["host"])], cwd=ROOT, env=environment)
+    try:
+        daemon.wait_until(services.app_is_ready, 60)
+        for role in ("scientist", "analyst"):
+            with ApiClient(services.url, token(services, role)) as client:
+                assert client.get("users/me")["role"] == role
+    finally:
+        daemon.stop()
+    with pytest.raises(Failure, match="does not answer"):
+        token(services, "scientist")
+
+
+def test_the_issuer_answers_nothing_but_its_own_paths(running: LocalServices) -> None:
+    """Elsewhere it is a 404, and under a name that is not the loopback's a 403."""
+    base = running.issuer.removesuffix("/devhost/issuer")
+    with httpx.Client(base_url=base, trust_env=False) as client:
+        assert client.get("/api/v1/users/me").status_code == 404
+        discovery = "/devhost/issuer/.well-known/openid-configuration"
+        assert client.get(discovery).json()["issuer"] == running.issuer
+        assert client.get(discovery, headers={"Host": "evil.example"}).status_code == 403
+        assert client.post("/devhost/issuer/token", data={"sub": "local-admin"}).json()["token_type"] == "Bearer"
 
 
 def test_emulator_refuses_the_well_known_key(running: LocalServices) -> None:
