@@ -11,6 +11,7 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,8 +25,10 @@ _ALGORITHMS = ("RS256",)
 _LEEWAY_SECONDS = 30
 _REFRESH_SECONDS = 3600
 _COOLDOWN_SECONDS = 10
+_PATIENCE_SECONDS = 1
 _CACHED_TOKENS = 2048
 _LONGEST_TOKEN = 16_384
+_LONGEST_TEXT = 255  # what the columns of users hold
 
 FetchJson = Callable[[str], Awaitable[Mapping[str, Any]]]
 
@@ -73,6 +76,7 @@ class TokenVerifier:
         self._fetched_at: datetime | None = None
         self._attempted_at: datetime | None = None
         self._refreshing = asyncio.Lock()
+        self._due: asyncio.Task[None] | None = None
         self._verified: OrderedDict[bytes, Claims] = OrderedDict()
 
     async def verify(self, token: str) -> Claims:
@@ -131,19 +135,26 @@ class TokenVerifier:
         return Claims(
             subject=str(payload.get("oid") or payload["sub"]),
             email=_email(payload),
-            display_name=_text(payload.get("name")),
+            display_name=(_text(payload.get("name")) or "")[:_LONGEST_TEXT] or None,
             issued_at=datetime.fromtimestamp(payload["iat"], UTC),
             expires_at=datetime.fromtimestamp(payload["exp"] + _LEEWAY_SECONDS, UTC),
         )
 
     async def _refresh_when_due(self) -> None:
+        """Ask for the keys again every hour. One request waits for the answer, and not for long; the others, and that
+        one too when the issuer is slow or away, go on with the keys that are known."""
         if self._fetched_at is None or (self._clock() - self._fetched_at).total_seconds() < _REFRESH_SECONDS:
             return
-        try:
+        if self._due is not None and not self._due.done():
+            return
+        self._due = asyncio.create_task(self._refresh_if_possible())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await asyncio.shield(self._due)
+
+    async def _refresh_if_possible(self) -> None:
+        with suppress(Unavailable):
             await self._refresh(because_of=None)
-        except Unavailable:
-            if not self._keys:
-                raise
 
     async def _refresh(self, *, because_of: str | None) -> None:
         async with self._refreshing:
@@ -186,10 +197,11 @@ def is_machine_key(presented: str, accepted_sha256s: Collection[str]) -> bool:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value.replace("\x00", "") or None if isinstance(value, str) else None
 
 
 def _email(payload: Mapping[str, Any]) -> str | None:
     emails = payload.get("emails")
     first = emails[0] if isinstance(emails, list) and emails else None
-    return _text(payload.get("email")) or _text(first) or _text(payload.get("preferred_username"))
+    found = _text(payload.get("email")) or _text(first) or _text(payload.get("preferred_username"))
+    return None if found is None or len(found) > _LONGEST_TEXT else found

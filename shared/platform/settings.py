@@ -13,7 +13,7 @@ CommaSeparated = Annotated[frozenset[str], NoDecode]
 class Settings(BaseSettings):
     """The app's configuration. Names in the environment are these names in capitals."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: SecretStr = Field(
         description="postgresql://user[:password]@host:port/database. Without a password an Entra token is used."

@@ -1,9 +1,11 @@
 """Bearer tokens: what is accepted, what is refused, and what happens when keys rotate."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from time import perf_counter
 from typing import Any
 
 import jwt
@@ -25,10 +27,13 @@ class Issuer:
     def __init__(self) -> None:
         self.keys = {"first": _key()}
         self.reachable = True
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.fetched: list[str] = []
 
     async def fetch(self, url: str) -> Mapping[str, Any]:
         self.fetched.append(url)
+        await self.answers.wait()
         if not self.reachable:
             raise OSError("no route to the issuer")
         if url.endswith("/.well-known/openid-configuration"):
@@ -222,6 +227,37 @@ async def test_known_keys_outlive_the_issuers_absence(
     issuer.reachable = False
     clock.now += timedelta(hours=2)
     assert await verifier.verify(issuer.token(exp=NOW + timedelta(days=1)))
+
+
+async def test_a_slow_issuer_holds_up_one_request_for_a_second(
+    issuer: Issuer, verifier: TokenVerifier, clock: SettableClock
+) -> None:
+    """The hourly refresh goes on behind the requests, and what it learns counts once it is there."""
+    token = issuer.token(exp=NOW + timedelta(days=1))
+    await verifier.verify(token)
+    clock.now += timedelta(hours=2)
+    issuer.answers.clear()
+    issuer.keys = {"second": _key()}
+
+    async def seconds() -> float:
+        begun = perf_counter()
+        await verifier.verify(token)
+        return perf_counter() - begun
+
+    async with asyncio.timeout(5):
+        waits = await asyncio.gather(*(seconds() for _ in range(20)))
+    assert sum(wait > 0.5 for wait in waits) == 1
+    issuer.answers.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    with pytest.raises(Unauthenticated):
+        await verifier.verify(token)
+
+
+async def test_names_fit_the_columns_of_users(issuer: Issuer, verifier: TokenVerifier) -> None:
+    """People choose their names: a long one is cut; an address that cannot be one is none."""
+    claims = await verifier.verify(issuer.token(name="n\x00" * 300, email="x" * 256))
+    assert (claims.display_name, claims.email) == ("n" * 255, None)
 
 
 async def test_a_discovery_document_of_another_issuer_is_not_believed(clock: SettableClock) -> None:

@@ -64,9 +64,10 @@ def test_comma_separated_settings_become_sets(monkeypatch: pytest.MonkeyPatch) -
     ids=lambda changes: next(iter(changes)),
 )
 def test_bad_settings_are_refused(monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]) -> None:
-    """A worker with wrong settings does not start."""
-    with pytest.raises(ValidationError):
+    """A worker with wrong settings does not start, and what it logs does not repeat them: they may be secrets."""
+    with pytest.raises(ValidationError) as refused:
         _read(monkeypatch, {**GOOD, **changes})
+    assert "input_value" not in str(refused.value)
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
