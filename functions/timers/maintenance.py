@@ -1,4 +1,4 @@
-"""Keeping house: partitions ahead of time."""
+"""Keeping house: partitions ahead of time, and history no longer than its retention."""
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -11,6 +11,14 @@ bp = df.Blueprint()
 @bp.timer_trigger(schedule="0 10 1 * * *", arg_name="timer", run_on_startup=False, use_monitor=True)
 @bp.function_name("make_partitions")
 async def make_partitions(timer: func.TimerRequest) -> None:
-    """Every night: make the partitions of predictions for the months ahead."""
+    """Every night: make the partitions of predictions and of history for the months ahead."""
     services = await get_services()
     await services.scoring.make_partitions()
+
+
+@bp.timer_trigger(schedule="0 20 1 * * *", arg_name="timer", run_on_startup=False, use_monitor=True)
+@bp.function_name("forget_history")
+async def forget_history(timer: func.TimerRequest) -> None:
+    """Every night: drop the months of history that are older than the retention."""
+    services = await get_services()
+    await services.scoring.forget_history()

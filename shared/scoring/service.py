@@ -14,6 +14,10 @@ import orjson
 import psycopg
 from numpy.typing import NDArray
 
+from shared.features.history.events import Entity, Event
+from shared.features.history.repository import EventRows
+from shared.features.history.store import HistoryStore, ensure_months
+from shared.features.history.window import EntityHistory
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
@@ -58,6 +62,7 @@ class _Row:
     pending: Pending[Request, Answer]
     transaction_id: str | None
     vector: NDArray[np.float32]
+    event: Event | None
 
 
 class ScoringService:
@@ -79,6 +84,7 @@ class ScoringService:
         self._explain_always = explain_always
         self._deadline_seconds = deadline_seconds
         self._models = ServedModels(registry, blobs, clock)
+        self._history = HistoryStore(database, clock)
         self._batcher: MicroBatcher[Request, Answer] = MicroBatcher(
             self._process, lanes=_LANES, largest_batch=_LARGEST_BATCH, queue_size=queue_size
         )
@@ -120,6 +126,11 @@ class ScoringService:
         """Make the partitions of this month and the months ahead, where they are missing."""
         async with self._database.connection() as conn:
             await repository.ensure_partitions(conn, self._clock(), _MONTHS_AHEAD + 1)
+        await self._history.make_partitions()
+
+    async def forget_history(self) -> list[str]:
+        """Drop the months of history that are older than its retention; returns the partitions' names."""
+        return await self._history.forget()
 
     async def _process(self, batch: list[Pending[Request, Answer]]) -> None:
         groups: dict[UUID | None, list[Pending[Request, Answer]]] = {}
@@ -157,10 +168,12 @@ class ScoringService:
         Nobody is answered, not even those whose transaction does not fit, unless this model may answer: against
         the model that has just been promoted the transaction may fit.
         """
-        prepared = [_prepare(pending, model) for pending in group]
+        prepared = await self._prepare(group, model)
         rows = [row for row in prepared if isinstance(row, _Row)]
         answers = await self._answers(rows, model) if rows else []
-        production_id = await self._store(model.id, [answer.prediction for answer in answers], expected_production_id)
+        predictions = [answer.prediction for answer in answers]
+        events = await self._events(rows, model)
+        production_id = await self._store(model.id, predictions, expected_production_id, events)
         if expected_production_id is None or production_id == expected_production_id:
             for row, answer in zip(rows, answers, strict=True):
                 row.pending.resolve(answer)
@@ -168,6 +181,24 @@ class ScoringService:
                 if isinstance(refusal, InvalidContent):
                     pending.fail(refusal)
         return production_id
+
+    async def _prepare(self, group: list[Pending[Request, Answer]], model: ServedModel) -> list[_Row | InvalidContent]:
+        """Each transaction's row or refusal; where the model looks at the past, that is read in one round trip."""
+        layout = model.online.layout
+        if layout is None:
+            return [_prepare(pending, model) for pending in group]
+        events = [_event(pending, model) for pending in group]
+        pasts = iter(await self._history.read(layout, [event for event in events if isinstance(event, Event)]))
+        return [
+            _prepare(pending, model, event, next(pasts)) if isinstance(event, Event) else event
+            for pending, event in zip(group, events, strict=True)
+        ]
+
+    async def _events(self, rows: list[_Row], model: ServedModel) -> EventRows | None:
+        """What these transactions add to history; ``None`` where the model does not look at it."""
+        if model.online.layout is None:
+            return None
+        return await self._history.rows(model.online.layout, [row.event for row in rows if row.event is not None])
 
     async def _answers(self, rows: list[_Row], model: ServedModel) -> list[Answer]:
         """One predict for all rows, exact SHAP values for the flagged ones and for those who asked."""
@@ -192,15 +223,21 @@ class ScoringService:
         ]
 
     async def _store(
-        self, model_id: UUID, predictions: list[NewPrediction], expected_production_id: UUID | None
+        self,
+        model_id: UUID,
+        predictions: list[NewPrediction],
+        expected_production_id: UUID | None,
+        events: EventRows | None,
     ) -> UUID | None:
         """Store, and learn which model is in production; storing nothing is asking."""
         async with self._database.connection() as conn:
             try:
-                production_id, _ = await repository.store(conn, model_id, predictions, expected_production_id)
+                production_id, _ = await repository.store(conn, model_id, predictions, expected_production_id, events)
             except psycopg.errors.CheckViolation:  # no partition for this month yet
                 await repository.ensure_partitions(conn, predictions[0].created_at, 1)
-                production_id, _ = await repository.store(conn, model_id, predictions, expected_production_id)
+                if events is not None:
+                    await ensure_months(conn, events.occurred)
+                production_id, _ = await repository.store(conn, model_id, predictions, expected_production_id, events)
         return production_id
 
     async def get(self, identifier: UUID) -> tuple[Prediction, Explanation, list[Reason]]:
@@ -244,15 +281,33 @@ class ScoringService:
             return await repository.list_of_model(conn, chosen, is_fraud=is_fraud, before=before, limit=limit)
 
 
-def _prepare(pending: Pending[Request, Answer], model: ServedModel) -> _Row | InvalidContent:
+def _prepare(
+    pending: Pending[Request, Answer],
+    model: ServedModel,
+    event: Event | None = None,
+    past: Mapping[Entity, EntityHistory] | None = None,
+) -> _Row | InvalidContent:
     """The row's id and vector, or why this transaction does not fit; its neighbours go on."""
     transaction = pending.item.transaction
     try:
-        return _Row(pending, transaction_id(transaction, model.id_column), model.online.vector(transaction))
+        vector = model.online.vector(transaction, past)
+        return _Row(pending, transaction_id(transaction, model.id_column), vector, event)
     except InvalidContent as error:
-        details = [FieldError(f"transaction.{detail.field}", detail.message) for detail in error.details]
-        target = details[0].field if details else "transaction"
-        return InvalidContent(error.message, target=target, details=details)
+        return _refusal(error)
+
+
+def _event(pending: Pending[Request, Answer], model: ServedModel) -> Event | InvalidContent:
+    """What history keeps of the transaction, or why it does not fit."""
+    try:
+        return model.online.event(pending.item.transaction)
+    except InvalidContent as error:
+        return _refusal(error)
+
+
+def _refusal(error: InvalidContent) -> InvalidContent:
+    details = [FieldError(f"transaction.{detail.field}", detail.message) for detail in error.details]
+    target = details[0].field if details else "transaction"
+    return InvalidContent(error.message, target=target, details=details)
 
 
 def _answer(row: _Row, model: ServedModel, score: float, found: Explanation | None, now: datetime) -> Answer:
