@@ -147,6 +147,10 @@ def _history(
     :raises InvalidContent: no time column, no entity to look back upon, or nothing tells when labels are known.
     """
     if "behavioural" not in config.groups:
+        if config.history is not None:
+            raise invalid_field(
+                "config.groups", "history features belong to the group 'behavioural', which is not asked for"
+            )
         return {"history": None}
     if time is None:
         raise invalid_field("config.time_column", "history features need a time column, and the dataset has none")

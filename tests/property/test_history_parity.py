@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shared.features.batch import _event_columns, transform
+from shared.features.batch import encode_events, transform
 from shared.features.config import FeatureConfig
 from shared.features.history.batch_history import BATCH
-from shared.features.history.events import MISSING, Entity, Event, EventLayout, encode_frame
+from shared.features.history.events import MISSING, Entity, Event, EventLayout
 from shared.features.history.reference import Reference
 from shared.features.history.specs import FUNCTIONS, OF_CODE, OF_NUMBER
 from shared.features.history.window import ONLINE, EntityHistory
@@ -186,8 +186,7 @@ def _compare(plan: FeaturePlan, rows: list[dict[str, Any]]) -> None:
     np.testing.assert_array_equal(batch, one_by_one)
 
     assert plan.layout is not None
-    types = {column.name: column.type for column in plan.inputs}
-    events = encode_frame(plan.layout, _event_columns(plan.layout, plan.config, frame, types))
+    events = encode_events(plan, plan.layout, frame)
     specs = [feature.spec(plan.layout) for feature in plan.history_features]
     reference = Reference(plan.layout, events)
     some = range(0, len(rows), 1 + len(rows) // 30)
