@@ -60,10 +60,13 @@ class BlobStore:
 
     def _account(self) -> "BlobServiceClient":
         if self._service is None:
-            from azure.storage.blob.aio import BlobServiceClient
+            from azure.storage.blob.aio import BlobServiceClient, LinearRetry
 
+            # The library's own pauses add up to a minute, longer than anybody waits for an answer; what can wait longer
+            # (an activity) is tried again as a whole.
+            retry = LinearRetry(backoff=1, random_jitter_range=1, retry_total=self._retries)
             options: dict[str, Any] = {
-                "retry_total": self._retries,
+                "retry_policy": retry,
                 "connection_timeout": 5,
                 "read_timeout": 60,
                 "max_block_size": _BLOCK_BYTES,
@@ -106,6 +109,17 @@ class BlobStore:
         """Write ``data`` at ``path``."""
         with _translated(path):
             await self._blob(path).upload_blob(BytesIO(data), length=len(data), overwrite=True)
+
+    async def create_bytes(self, path: str, data: bytes) -> bool:
+        """Write ``data`` at ``path`` if nothing is there; whether this call did."""
+        from azure.core.exceptions import ResourceExistsError
+
+        try:
+            with _translated(path):
+                await self._blob(path).upload_blob(BytesIO(data), length=len(data), overwrite=False)
+        except ResourceExistsError:
+            return False
+        return True
 
     async def upload_stream(self, path: str, chunks: AsyncIterable[bytes]) -> None:
         """Write what the stream yields, block by block; the blob appears when the stream has ended."""

@@ -8,13 +8,16 @@ from shared.training.model import model_prefix
 
 
 async def write_artifact(blobs: BlobStore, model_id: UUID, artifact: ModelArtifact) -> None:
-    """Write every file, the metadata last: a model whose metadata is there is complete. Repeating it changes
-    nothing.
+    """Write every file, the metadata last: a model whose metadata is there is complete, and stays as it is. A worker
+    that comes late must not change what may have been registered meanwhile.
     """
+    prefix = model_prefix(model_id)
+    if await blobs.exists(prefix + METADATA):
+        return
     for name, content in artifact.files.items():
         if name != METADATA:
-            await blobs.upload_bytes(model_prefix(model_id) + name, content)
-    await blobs.upload_bytes(model_prefix(model_id) + METADATA, artifact.files[METADATA])
+            await blobs.upload_bytes(prefix + name, content)
+    await blobs.create_bytes(prefix + METADATA, artifact.files[METADATA])
 
 
 async def read_metadata(blobs: BlobStore, model_id: UUID) -> tuple[ModelMetadata, int, str]:

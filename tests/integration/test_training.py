@@ -22,7 +22,7 @@ from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database, Row
 from shared.platform.errors import Conflict, InvalidContent, NotFound
-from shared.training.artifact_store import read_artifact
+from shared.training.artifact_store import read_artifact, write_artifact
 from shared.training.artifacts import load_artifact, verify_artifact
 from shared.training.model import JobStatus, TrainingJob, TrainingRequest, job_prefix, model_id_of, model_prefix
 from shared.training.service import TrainingService
@@ -30,6 +30,7 @@ from shared.training.slices import SliceLimits
 from shared.training.stages import TrainingStages
 from shared.training.worker_cache import TableCache
 from shared.users.model import Caller
+from tests.fixtures.artifacts import packed_model
 
 QUICK = {"n_estimators": 30, "learning_rate": 0.3, "max_depth": 4, "early_stopping_rounds": 10}
 
@@ -206,6 +207,17 @@ async def test_workers_that_die_after_any_stage_change_nothing(
     stormy = await service.get(job.id)
     assert stormy.status is JobStatus.COMPLETED
     verify_artifact(await read_artifact(blobs, model_id_of(job.id)), (await _models(database))[1]["artifact_sha256"])
+
+
+async def test_a_late_worker_does_not_change_what_was_registered(blobs: BlobStore) -> None:
+    """Its model may differ in what it says of itself, such as the seconds it took; the first one's files stay."""
+    model_id = uuid4()
+    early, late = (packed_model(model_id=model_id, training={"seconds": seconds}) for seconds in (1, 2))
+    await write_artifact(blobs, model_id, early)
+    await write_artifact(blobs, model_id, late)
+    verify_artifact(await read_artifact(blobs, model_id), early.sha256)
+    assert not await blobs.create_bytes(model_prefix(model_id) + "metadata.json", b"{}")
+    verify_artifact(await read_artifact(blobs, model_id), early.sha256)
 
 
 async def test_two_workers_on_one_job_at_a_time_make_one_model(
