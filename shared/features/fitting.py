@@ -136,10 +136,7 @@ def _numeric_queries(name: str, kind: ColumnType, config: "FeatureConfig", time:
 def _decimal_queries(name: str) -> "list[pl.Expr]":
     """Whether so many decimal places hold every value of the column exactly."""
     number = batch_input(Read(name, "number"), "float")
-    return [
-        ((number * 10.0**d).round(0, "half_to_even") / 10.0**d == number).all().alias(f"{name}|decimals_{d}")
-        for d in range(MAX_DECIMALS)
-    ]
+    return [(number.round(d) == number).all().alias(f"{name}|decimals_{d}") for d in range(MAX_DECIMALS)]
 
 
 def _numeric(name: str, found: dict[str, Any]) -> NumericStatistics | None:

@@ -50,7 +50,7 @@ class EntityHistory:
 class Past:
     """One entity's history as one transaction sees it; what several features need is worked out once."""
 
-    __slots__ = ("_history", "_known", "_now", "_sums", "_times", "_values", "numbers")
+    __slots__ = ("_columns", "_history", "_known", "_now", "_starts", "_sums", "_times", "numbers")
 
     def __init__(self, history: EntityHistory, now_us: int, numbers: tuple[int | None, ...]) -> None:
         """:param numbers: the transaction's own, as the layout orders them."""
@@ -65,13 +65,17 @@ class Past:
         self._times: Final[list[int]] = history.time_us.tolist()
         self._now: Final = now_us
         self.numbers: Final = numbers
-        self._values: dict[tuple[int, int], Ints] = {}
+        self._starts: dict[int, int] = {}
+        self._columns: dict[int, tuple[Ints, bool]] = {}
         self._sums: dict[tuple[int, int], tuple[int, int]] = {}
-        self._known: NDArray[np.bool_] | None = None
+        self._known: tuple[list[int], list[int]] | None = None
 
     def start(self, window_us: int) -> int:
         """Where the window begins; it ends with the last event."""
-        return bisect_left(self._times, self._now - window_us)
+        found = self._starts.get(window_us)
+        if found is None:
+            found = self._starts[window_us] = bisect_left(self._times, self._now - window_us)
+        return found
 
     def count(self, window_us: int) -> int:
         """Events in the window."""
@@ -79,11 +83,13 @@ class Past:
 
     def values(self, column: int, window_us: int) -> Ints:
         """Numbers in the window that are not missing."""
-        found = self._values.get((column, window_us))
+        found = self._columns.get(column)
         if found is None:
-            inside = self._history.numbers[self.start(window_us) :, column]
-            found = self._values[column, window_us] = inside[inside != MISSING]
-        return found
+            numbers = self._history.numbers[:, column]
+            found = self._columns[column] = numbers, MISSING in numbers
+        numbers, gaps = found
+        inside = numbers[self.start(window_us) :]
+        return inside[inside != MISSING] if gaps else inside
 
     def total(self, column: int, window_us: int) -> tuple[int, int]:
         """How many numbers, and their sum."""
@@ -111,7 +117,12 @@ class Past:
         rest = float(total - n * centre) / count
         return centre, rest, math.sqrt(max(0.0, float(squares) / count - rest * rest))
 
-    def codes(self, column: int, window_us: int) -> Ints:
+    def distinct(self, column: int, window_us: int) -> int:
+        """How many categories occur in the window."""
+        found = set(self._history.codes[self.start(window_us) :, column].tolist())
+        return len(found) - (MISSING in found)
+
+    def occurrences(self, column: int, window_us: int) -> Ints:
         """How often each category occurs in the window, in no order."""
         inside = self._history.codes[self.start(window_us) :, column]
         counts: Ints = np.unique(inside[inside != MISSING], return_counts=True)[1]
@@ -122,9 +133,10 @@ class Past:
         start = self.start(window_us)
         if self._known is None:
             known_at, label = self._history.known_at_us, self._history.label
-            self._known = (label != UNKNOWN) & (known_at != MISSING) & (known_at < self._now)
-        known = self._known[start:]
-        return int(np.count_nonzero(known)), int(np.count_nonzero(self._history.label[start:][known] == 1))
+            places = np.flatnonzero((label != UNKNOWN) & (known_at != MISSING) & (known_at < self._now))
+            self._known = places.tolist(), places[label[places] == 1].tolist()
+        known, fraud = self._known
+        return len(known) - bisect_left(known, start), len(fraud) - bisect_left(fraud, start)
 
     def since_last(self, window_us: int) -> float:
         """Seconds since the newest event of the window; NaN for none."""
@@ -163,7 +175,7 @@ def _extreme(pick: Callable[[Ints], np.int64]) -> Callable[[Past, HistorySpec], 
 
 
 def _entropy(past: Past, spec: HistorySpec) -> float:
-    counts = past.codes(spec.column, spec.window_us)
+    counts = past.occurrences(spec.column, spec.window_us)
     n = int(counts.sum())
     if not n:
         return NAN
@@ -191,7 +203,7 @@ ONLINE: Final[dict[HistoryFunction, Callable[[Past, HistorySpec], float]]] = {
     "max": _extreme(np.max),
     "ratio_to_mean": _ratio_to_mean,
     "deviation": _deviation,
-    "distinct": lambda past, spec: float(len(past.codes(spec.column, spec.window_us))),
+    "distinct": lambda past, spec: float(past.distinct(spec.column, spec.window_us)),
     "entropy": _entropy,
     "time_since_last": lambda past, spec: past.since_last(spec.window_us),
     "first_time": lambda past, spec: 0.0 if past.count(spec.window_us) else 1.0,

@@ -125,6 +125,16 @@ def test_the_layout_says_what_to_keep() -> None:
     assert FeaturePlan.from_json(plan.to_json()).layout == layout
 
 
+@pytest.mark.parametrize(("values", "decimals"), [([2.0, 7.0], 0), ([0.1, 0.29, 1138.57], 2), ([1 / 3, 0.5], 6)])
+def test_decimals_are_the_fewest_that_hold_the_amounts(values: list[float], decimals: int) -> None:
+    """Amounts in cents are kept in cents; what no 6 places hold is rounded to them."""
+    frame = _frame().with_columns(amount=pl.Series((values * 6)[:6]))
+    config = FeatureConfig.model_validate({"groups": ["behavioural"], "history": _FEATURES, "label_delay_days": 1})
+    layout = fit_plan(frame.lazy(), infer_config(_schema(frame), config)).layout
+    assert layout is not None
+    assert layout.numbers == (("amount", decimals),)
+
+
 def test_a_plan_without_history_has_no_layout() -> None:
     """Scoring reads history only for plans that look at it."""
     plan = fit_plan(_frame().lazy(), infer_config(_schema(_frame()), FeatureConfig(groups=("transaction",))))
