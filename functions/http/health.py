@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, Final
 
 import azure.durable_functions as df
 
 from functions.endpoint import Call, Reply, endpoint
 from shared.platform.errors import DomainError
+from shared.platform.telemetry import get_logger
 
+PROBE_FAILED: Final = "probe_failed"
+
+_log = get_logger("health")
 bp = df.Blueprint()
 
 _PROBE_SECONDS = 3.0
@@ -42,4 +46,7 @@ async def _probe(check: Awaitable[dict[str, Any] | None]) -> dict[str, Any]:
         return {"status": "failed", "reason": f"no answer within {_PROBE_SECONDS:g} s"}
     except DomainError as error:
         return {"status": "failed", "reason": error.message}
+    except Exception:  # noqa: BLE001  # what is told must not depend on what can go wrong; the log has it
+        _log.exception(PROBE_FAILED)
+        return {"status": "failed", "reason": "an unexpected error, see the log"}
     return {"status": "ok", **(found or {})}

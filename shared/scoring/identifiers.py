@@ -20,10 +20,13 @@ def prediction_id(at: datetime) -> UUID:
 
 
 def created_at(identifier: UUID) -> datetime | None:
-    """The millisecond that a prediction's id carries; None for ids of another kind."""
+    """The millisecond that a prediction's id carries; None for ids of another kind, or of a year beyond 9999."""
     if identifier.version != 7:
         return None
-    return _EPOCH + (identifier.int >> 80) * _MILLISECOND
+    try:
+        return _EPOCH + (identifier.int >> 80) * _MILLISECOND
+    except OverflowError:
+        return None
 
 
 def to_milliseconds(at: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """Prediction ids carry their time."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,3 +45,8 @@ def test_ids_of_one_millisecond_differ() -> None:
 def test_an_id_of_another_kind_has_no_time() -> None:
     """A random UUID names no partition."""
     assert created_at(uuid4()) is None
+
+
+def test_an_id_beyond_the_calendar_has_no_time() -> None:
+    """48 bits of milliseconds reach further than datetimes do; such an id was never given out."""
+    assert created_at(UUID("ffffffff-ffff-7fff-bfff-ffffffffffff")) is None
