@@ -18,6 +18,7 @@ from shared.platform.clock import utc_now
 from shared.platform.telemetry import get_logger
 
 ORPHAN_FOUND: Final = "orphan_found"
+ORPHAN_NOT_MENDED: Final = "orphan_not_mended"
 
 _GRACE: Final = timedelta(minutes=2)
 _log = get_logger("watchdog")
@@ -72,12 +73,15 @@ async def _mend(
     row_id: UUID,
     fail: Callable[[UUID, str], Awaitable[Any]],
 ) -> None:
-    status = (await client.get_status(instance_id)).runtime_status
-    needed = remedy(status)
-    if needed is Remedy.LEAVE:
-        return
-    _log.warning(ORPHAN_FOUND, orchestration_id=instance_id, remedy=needed.value)
-    if needed is Remedy.START:
-        await client.start_new(orchestrator, instance_id, order)
-    else:
-        await fail(row_id, f"its orchestration ended as {status.name} without finishing the work")
+    try:
+        status = (await client.get_status(instance_id)).runtime_status
+        needed = remedy(status)
+        if needed is Remedy.LEAVE:
+            return
+        _log.warning(ORPHAN_FOUND, orchestration_id=instance_id, remedy=needed.value)
+        if needed is Remedy.START:
+            await client.start_new(orchestrator, instance_id, order)
+        else:
+            await fail(row_id, f"its orchestration ended as {status.name} without finishing the work")
+    except Exception:  # noqa: BLE001  # the rows behind this one must not wait for it
+        _log.exception(ORPHAN_NOT_MENDED, orchestration_id=instance_id)

@@ -64,3 +64,20 @@ def test_an_orchestration_that_ended_early_fails_its_row(app: RunningApp) -> Non
         _run_watchdog(app)
         found = flow.wait(client, f"features/sets/{feature_set_id}", until="FAILED")
     assert "ended as Completed" in found["error_message"]
+
+
+def test_a_row_that_cannot_be_mended_holds_up_no_other(app: RunningApp) -> None:
+    """An instance id that the host refuses stands before one that it would start."""
+    with app.client("scientist") as client:
+        broken, orphan = _finished(app, client, "broken"), _finished(app, client, "behind-it")
+        assert _manage(app, "DELETE", f"features-{orphan}").is_success
+        _age(app, broken)
+        _age(app, orphan)
+        with psycopg.connect(app.database_url) as conn:
+            conn.execute("UPDATE feature_sets SET orchestration_id = '@not/an\\id#' WHERE id = %s", (broken,))
+        try:
+            _run_watchdog(app)
+            flow.wait(client, f"features/sets/{orphan}")
+        finally:
+            with psycopg.connect(app.database_url) as conn:
+                conn.execute("UPDATE feature_sets SET status = 'FAILED' WHERE id = %s", (broken,))
