@@ -79,9 +79,11 @@ def _client_address(forwarded_for: str) -> str | None:
 def read_body(request: func.HttpRequest, model: type[ModelT], limit: int) -> ModelT:
     """The JSON body as ``model``; raises as :func:`parse_json` does.
 
-    :raises UnsupportedMedia: the content type is not JSON.
+    :raises UnsupportedMedia: the content type is not JSON, or the body is compressed.
     :raises TooLarge: more than ``limit`` bytes.
     """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMedia("the body must not be compressed")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMedia("the body must be application/json")

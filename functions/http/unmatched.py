@@ -31,7 +31,7 @@ _PATTERNS: Final = [(method, _pattern(route)) for method, route in ROUTES]
 @bp.function_name("zz_unmatched_route")
 async def zz_unmatched_route(req: func.HttpRequest) -> func.HttpResponse:
     """404, or 405 with Allow where the path exists with other methods."""
-    path = req.route_params.get("path", "").strip("/")
+    path = req.route_params.get("path", "").rstrip("/")
     allowed = sorted({method for method, pattern in _PATTERNS if pattern.fullmatch(path)})
     error: DomainError = NotFound("there is nothing at this path")
     if allowed:

@@ -138,6 +138,11 @@ def test_an_unknown_path_is_not_found(clients: dict[str, httpx.Client], path: st
     _refused(clients["admin"].get(path), 404)
 
 
+def test_a_doubled_slash_is_another_path(app: RunningApp) -> None:
+    """It is not answered with the methods of the path without it."""
+    _refused(httpx.post(f"{app.url}{API}//predict", json={}), 404)
+
+
 @pytest.mark.parametrize("entry", WITH_ID, ids=_name)
 def test_an_unknown_id_is_not_found(clients: dict[str, httpx.Client], entry: Endpoint) -> None:
     """A well-formed id of nothing, with a body that is right where one is needed."""

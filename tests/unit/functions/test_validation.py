@@ -4,11 +4,12 @@ import json
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import azure.functions as func
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from functions.requests import parse_json
-from shared.platform.errors import InvalidContent
+from functions.requests import parse_json, read_body
+from shared.platform.errors import InvalidContent, UnsupportedMedia
 
 
 class _Limit(BaseModel):
@@ -61,3 +62,25 @@ def test_a_refusal_names_the_field_as_the_caller_wrote_it(document: Any, field: 
         parse_json(json.dumps(document).encode(), _Order)
     assert [(detail.field, detail.message) for detail in refused.value.details] == [(field, message)]
     assert refused.value.target == field
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"content-type": "text/plain"}, "the body must be application/json"),
+        ({}, "the body must be application/json"),
+        ({"content-type": "application/json", "content-encoding": "gzip"}, "the body must not be compressed"),
+    ],
+)
+def test_a_body_of_another_kind_is_refused_for_what_it_is(headers: dict[str, str], message: str) -> None:
+    """A compressed body is not called malformed JSON."""
+    request = func.HttpRequest(method="POST", url="/", headers=headers, body=json.dumps(GOOD).encode())
+    with pytest.raises(UnsupportedMedia, match=message):
+        read_body(request, _Order, 1000)
+
+
+def test_charset_and_identity_are_no_obstacle() -> None:
+    """What common clients add to the headers changes nothing."""
+    headers = {"content-type": "Application/JSON; charset=utf-8", "content-encoding": "identity"}
+    request = func.HttpRequest(method="POST", url="/", headers=headers, body=json.dumps(GOOD).encode())
+    assert read_body(request, _Order, 1000).name == ""
