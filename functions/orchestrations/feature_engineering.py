@@ -27,7 +27,8 @@ def engineer_features(context: df.DurableOrchestrationContext) -> Generator[Any,
             if result["status"] != "PROCESSING":
                 break
     except Exception as error:  # noqa: BLE001  # whatever an activity died of after all its attempts
-        failure = {**order, "message": str(error)[:2000]}
+        # The first line says what happened; what follows is a trace, which is in the log.
+        failure = {**order, "message": str(error).partition("\n")[0][:500]}
         result = yield context.call_activity_with_retry("fail_features", _RETRY, failure)
     return {**order, "status": result["status"]}
 

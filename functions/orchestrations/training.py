@@ -44,7 +44,11 @@ def train_model(context: df.DurableOrchestrationContext) -> Generator[Any, Any, 
                 break
             result = yield activity(name)
     except Exception as error:  # noqa: BLE001  # whatever an activity died of after all its attempts
-        result = yield context.call_activity_with_retry("fail_training", _RETRY, {**job, "message": str(error)[:2000]})
+        failure = {
+            **job,
+            "message": str(error).partition("\n")[0][:500],
+        }  # what follows is a trace, which is in the log
+        result = yield context.call_activity_with_retry("fail_training", _RETRY, failure)
     return {**job, "status": result["status"]}
 
 
