@@ -56,8 +56,16 @@ def check_move(current: ModelStatus, move: Move, target: ModelStatus) -> None:
     """
     if _TARGETS.get((current, move)) is target:
         return
-    legal = [f"{other.value} to {to.value}" for (origin, other), to in _TARGETS.items() if origin is current]
-    raise Conflict(
-        f"a model that is {current.value} cannot {move.value} to {target.value}; possible: {', '.join(legal)}",
-        target="target_status",
-    )
+    legal = [_say(other, to) for (origin, other), to in _TARGETS.items() if origin is current]
+    message = f"a model that is {current.value} cannot be {_say(move, target)}; it can be {' or '.join(legal)}"
+    raise Conflict(message, target="target_status")
+
+
+def _say(move: Move, target: ModelStatus) -> str:
+    match move:
+        case Move.PROMOTE:
+            return f"promoted to {target.value}"
+        case Move.ARCHIVE:
+            return "archived"
+        case Move.ROLLBACK:
+            return "put back by a rollback of its successor"

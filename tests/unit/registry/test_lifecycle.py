@@ -33,5 +33,14 @@ def test_any_other_move_is_a_conflict(current: ModelStatus, move: Move, target: 
 
 def test_the_refusal_lists_what_is_possible() -> None:
     """A caller who asked for too much reads what to ask for."""
-    with pytest.raises(Conflict, match="promote to STAGING, archive to ARCHIVED"):
+    with pytest.raises(Conflict) as refused:
         check_move(ModelStatus.TRAINED, Move.PROMOTE, ModelStatus.PRODUCTION)
+    assert refused.value.message == (
+        "a model that is TRAINED cannot be promoted to PRODUCTION; it can be promoted to STAGING or archived"
+    )
+
+
+def test_an_archived_model_is_told_its_one_way_back() -> None:
+    """Archiving twice names the rollback that would bring it back."""
+    with pytest.raises(Conflict, match="cannot be archived; it can be put back by a rollback of its successor"):
+        check_move(ModelStatus.ARCHIVED, Move.ARCHIVE, ModelStatus.ARCHIVED)
