@@ -142,6 +142,7 @@ async def test_rollback_brings_the_predecessor_back(
     assert (await registry.rollback(second, "worse", caller=SCIENTIST, origin=origin)).id == first
     assert (await registry.production()).id == first
     assert (await registry.get(second)).status is ModelStatus.ARCHIVED
+    assert (await registry.rollback(first, "better after all", caller=SCIENTIST, origin=origin)).id == second
 
 
 async def test_rollback_needs_the_production_model_and_a_predecessor(
