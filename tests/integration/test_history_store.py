@@ -135,6 +135,28 @@ def loop(events: Sequence[Event], transaction: Event, entity: int) -> list[tuple
     return [(time, number) for time, _, number in sorted(inside)[-LAYOUT.history_limit :]]
 
 
+@pytest.mark.parametrize("between", [3, 64, 65, 200])
+async def test_neighbours_in_a_batch_see_what_each_would_alone(
+    database: Database, store: HistoryStore, between: int
+) -> None:
+    """Transactions of one key some events apart see the same in one batch as one by one, however many those are."""
+    await remember(
+        database, store, [event(NOW_US - number * 1_000_000, f"e{number}") for number in range(between + 20)]
+    )
+    await remember(
+        database, store, [event(NOW_US - 40 * DAY + number * 1_000_000, f"o{number}") for number in range(4)]
+    )
+    asked = [
+        event(NOW_US - seconds * 1_000_000 + 1, None)
+        for seconds in (0, 1, between - 5, between - 4, between, between + 18, 500, 7 * 86_400)
+    ]
+    together = await store.read(LAYOUT, asked)
+    for transaction, found in zip(asked, together, strict=True):
+        [alone] = await store.read(LAYOUT, [transaction])
+        assert found[CARD].time_us.tolist() == alone[CARD].time_us.tolist()
+        assert found[CARD].label.tolist() == alone[CARD].label.tolist()
+
+
 async def test_a_hot_key_costs_no_more_than_the_limit(database: Database, store: HistoryStore) -> None:
     """Of a key with 20,000 events in two months the index yields history_limit entries and not one more."""
     async with database.transaction() as conn:

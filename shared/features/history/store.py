@@ -21,6 +21,10 @@ _MONTHS_AHEAD = 3
 _CLOCK_SKEW = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# Moments this near share a reading, made for this many events between them.
+_NEARLY = timedelta(minutes=10)
+_EVENTS_BETWEEN = 64
+_Pair = tuple[int, int, datetime]  # position of the entity, key, before
 #: From PostgreSQL's epoch, the year 2000, to Unix's: timestamps are sent as microseconds since then.
 POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 INFINITY: Final = 2**63 - 1
@@ -60,31 +64,20 @@ class HistoryStore:
         return known
 
     async def read(self, layout: EventLayout, events: Sequence[Event]) -> list[dict[Entity, EntityHistory]]:
-        """What ``OnlinePlan.vector`` needs to know of each transaction's past, in one round trip.
+        """What ``OnlinePlan.vector`` needs to know of each transaction's past, as a rule in one round trip.
 
         One entry for each key that is not missing.
         """
-        layout_id = await self.layout_id(layout)
         moments = [_moment(event.time_us) for event in events]
-        asked: dict[tuple[int, int, datetime], int] = {}
-        for event, moment in zip(events, moments, strict=True):
-            if moment is not None:
-                for entity, key in enumerate(event.keys):
-                    if key is not None:
-                        asked.setdefault((entity, key, moment), len(asked))
-        found: dict[int, bytes] = {}
-        if asked:
-            span = timedelta(microseconds=layout.span_us)
-            async with self._database.connection() as conn:
-                found = await repository.read(
-                    conn, layout_id, list(asked), span=span, history_limit=layout.history_limit
-                )
-        nothing = EntityHistory.empty(len(layout.numbers), len(layout.codes))
-        record = _record(layout)
-        histories = {
-            pair: _history(found[position], record, len(layout.numbers)) if position in found else nothing
-            for pair, position in asked.items()
+        pairs = {
+            (entity, key, moment)
+            for event, moment in zip(events, moments, strict=True)
+            if moment is not None
+            for entity, key in enumerate(event.keys)
+            if key is not None
         }
+        histories = await self._histories(layout, pairs) if pairs else {}
+        nothing = EntityHistory.empty(len(layout.numbers), len(layout.codes))
         return [
             {
                 entity: nothing if moment is None else histories[position, key, moment]
@@ -93,6 +86,49 @@ class HistoryStore:
             }
             for event, moment in zip(events, moments, strict=True)
         ]
+
+    async def _histories(self, layout: EventLayout, pairs: set[_Pair]) -> dict[_Pair, EntityHistory]:
+        """The past of each key before each moment.
+
+        Transactions of one key at nearly the same time, as a hot merchant has in every batch, share one reading: a
+        few events more than one of them needs. Should those be too few, the earlier ones are read by themselves.
+        """
+        newest: dict[tuple[int, int], datetime] = {}
+        for entity, key, moment in pairs:
+            newest[entity, key] = max(moment, newest.get((entity, key), moment))
+        readings: dict[_Pair, _Pair] = {}
+        spread = timedelta(0)
+        for pair in pairs:
+            apart = newest[pair[0], pair[1]] - pair[2]
+            readings[pair] = (pair[0], pair[1], newest[pair[0], pair[1]]) if apart <= _NEARLY else pair
+            spread = max(spread, apart) if apart <= _NEARLY else spread
+        more = _EVENTS_BETWEEN if spread else 0
+        read = await self._read(layout, set(readings.values()), spread, more)
+        histories: dict[_Pair, EntityHistory] = {}
+        too_few: set[_Pair] = set()
+        for pair, reading in readings.items():
+            found = _before(layout, read[reading], pair[2], layout.history_limit + more)
+            if found is None:
+                too_few.add(pair)
+            else:
+                histories[pair] = found
+        if too_few:
+            histories |= await self._read(layout, too_few, timedelta(0), 0)
+        return histories
+
+    async def _read(
+        self, layout: EventLayout, pairs: set[_Pair], longer: timedelta, more: int
+    ) -> dict[_Pair, EntityHistory]:
+        """The layout's span and ``longer`` before each moment, its limit and ``more`` events."""
+        asked = list(pairs)
+        layout_id = await self.layout_id(layout)
+        span = timedelta(microseconds=layout.span_us) + longer
+        async with self._database.connection() as conn:
+            found = await repository.read(conn, layout_id, asked, span=span, history_limit=layout.history_limit + more)
+        record = _record(layout)
+        return {
+            pair: _history(found.get(position, b""), record, len(layout.numbers)) for position, pair in enumerate(asked)
+        }
 
     async def rows(self, layout: EventLayout, events: Sequence[Event]) -> EventRows:
         """The rows that these events add to history."""
@@ -164,6 +200,26 @@ def _moment(time_us: int | None) -> datetime | None:
         return _EPOCH + time_us * _MICROSECOND
     except OverflowError:
         return None
+
+
+def _before(layout: EventLayout, history: EntityHistory, moment: datetime, limit: int) -> EntityHistory | None:
+    """The part of ``history`` that a transaction of this moment sees; ``None`` where ``limit`` cut off some of it."""
+    times = history.time_us
+    now = (moment - _EPOCH) // _MICROSECOND
+    end = int(np.searchsorted(times, now))
+    if end < layout.history_limit and len(times) == limit:
+        return None
+    start = max(int(np.searchsorted(times, now - layout.span_us)), end - layout.history_limit)
+    if start == 0 and end == len(times):
+        return history
+    seen = slice(start, end)
+    return EntityHistory(
+        time_us=times[seen],
+        numbers=history.numbers[seen],
+        codes=history.codes[seen],
+        label=history.label[seen],
+        known_at_us=history.known_at_us[seen],
+    )
 
 
 def _record(layout: EventLayout) -> "np.dtype[np.void]":
