@@ -14,7 +14,10 @@ Transform = Literal["raw", "log", "zscore", "clipped"]
 # Minutes, hours or days.
 Window = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}[mhd]$")]
 
-GROUPS: tuple[Group, ...] = ("transaction", "temporal")
+GROUPS: tuple[Group, ...] = ("transaction", "temporal", "behavioural")
+
+# Whether plans look at the past without being asked to.
+HISTORY_BY_DEFAULT = False
 
 
 class _Document(BaseModel):
@@ -90,6 +93,8 @@ class FeatureConfig(_Document):
     ``protected_columns`` (bias monitoring) and ``excluded_columns`` (identities, label-derived columns) never become
     features and are never read to make one.
 
+    ``groups`` are by default those the dataset allows: ``behavioural``, which is history, needs a time and an entity.
+
     ``frequency_columns`` are the categorical columns that may be encoded by their frequency: by default not the
     entities, whose populations grow, so that every newcomer would look like a stranger.
 
@@ -109,7 +114,7 @@ class FeatureConfig(_Document):
     categorical_columns: tuple[ColumnName, ...] | None = None
     frequency_columns: tuple[ColumnName, ...] | None = None
 
-    groups: tuple[Group, ...] = GROUPS
+    groups: tuple[Group, ...] | None = None
     windows: tuple[Window, ...] = ()
     transforms: dict[ColumnName, tuple[Transform, ...]] | None = None
     ratios: tuple[Ratio, ...] | None = None
@@ -133,7 +138,7 @@ class FeatureConfig(_Document):
 
     @model_validator(mode="after")
     def _roles_do_not_contradict(self) -> Self:
-        if not self.groups or len(set(self.groups)) != len(self.groups):
+        if self.groups is not None and (not self.groups or len(set(self.groups)) != len(self.groups)):
             raise ValueError("groups must be distinct and at least one")
         protected = set(self.protected_columns or ())
         for role in ("label_column", "time_column", "id_column", "amount_column"):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from shared.features.config import Distance, Duration, FeatureConfig, Ratio
+from shared.features.config import GROUPS, HISTORY_BY_DEFAULT, Distance, Duration, FeatureConfig, Ratio
 from shared.features.history.defaults import HistoryDefaults
 from shared.features.history.specs import OF_CODE, OF_LABEL, OF_NUMBER
 from shared.platform.errors import FieldError, InvalidContent, invalid_field
@@ -142,16 +142,18 @@ def _history(
     categorical: tuple[str, ...],
     label_time: str | None,
 ) -> dict[str, object]:
-    """Which history features there are, when the configuration wants any.
+    """The groups and which history features there are, when the configuration wants any.
 
     :raises InvalidContent: no time column, no entity to look back upon, or nothing tells when labels are known.
     """
-    if "behavioural" not in config.groups:
-        if config.history is not None:
-            raise invalid_field(
-                "config.groups", "history features belong to the group 'behavioural', which is not asked for"
-            )
+    wanted = config.history is not None or "behavioural" in (config.groups or ())
+    if not wanted and config.groups is not None:
         return {"history": None}
+    if config.groups is not None and "behavioural" not in config.groups:
+        raise invalid_field("config.groups", "history features need the group 'behavioural', which is not asked for")
+    without: dict[str, object] = {"groups": tuple(group for group in GROUPS if group != "behavioural"), "history": None}
+    if not wanted and (time is None or not HISTORY_BY_DEFAULT):
+        return without
     if time is None:
         raise invalid_field("config.time_column", "history features need a time column, and the dataset has none")
     labels = label_time is not None or config.label_delay_days is not None
@@ -168,6 +170,8 @@ def _history(
             labels=labels,
             label_delay_days=None if label_time else config.label_delay_days,
         ).propose(config.history_features)
+        if not history and not wanted:
+            return without
         if not history:
             raise invalid_field(
                 "config.history_entities", "no column of the dataset is a customer, card, device or payee; name some"
@@ -176,7 +180,7 @@ def _history(
         raise invalid_field(
             "config.label_delay_days", "features of past labels need label_delay_days or a label_time_column"
         )
-    return {"history": [feature.model_dump() for feature in history]}
+    return {"groups": config.groups or GROUPS, "history": [feature.model_dump() for feature in history]}
 
 
 _NUMBERS, _INSTANTS = frozenset({"integer", "float"}), frozenset({"datetime", "date"})

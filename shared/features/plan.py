@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.datasets.model import ColumnType
-from shared.features.config import FeatureConfig
+from shared.features.config import GROUPS, FeatureConfig
 from shared.features.history.events import EventLayout
 from shared.features.inputs import FORMS, Read
 from shared.features.kinds import KINDS, AnyFeature
@@ -174,7 +174,7 @@ def plan_from_statistics(statistics: TrainingStatistics, config: FeatureConfig) 
     context = FitContext(config, usable.statistics, usable.constants, statistics.columns)
     features: dict[str, Any] = {}
     for kind in KINDS:
-        if kind.group not in config.groups:
+        if kind.group not in (config.groups or GROUPS):
             continue
         for feature in kind.propose(context):
             features[_unused(feature.name, features)] = feature

@@ -108,7 +108,8 @@ async def test_the_table_is_in_order_and_equals_online_vectors(
 ) -> None:
     """A shuffled dataset becomes a table in order of time whose rows are the vectors that scoring would build."""
     frame = _sample()
-    created = await _request(service, await upload(frame.sample(fraction=1, shuffle=True, seed=1)), system, origin)
+    dataset = await upload(frame.sample(fraction=1, shuffle=True, seed=1))
+    created = await _request(service, dataset, system, origin, groups=["transaction", "temporal"])
     done = await _run(service, created.id)
     files = FeatureSetFiles(done.id)
     table = pl.read_parquet(await blobs.read_bytes(files.features))
@@ -124,6 +125,24 @@ async def test_the_table_is_in_order_and_equals_online_vectors(
     some = table.gather_every(37)
     vectors = np.stack([online.vector(by_id[identifier]) for identifier in some["__id"]])
     np.testing.assert_array_equal(some.select(plan.feature_names).to_numpy(), vectors)
+
+
+async def test_history_is_computed_when_asked_for(
+    service: FeatureService, upload: Upload, blobs: BlobStore, system: Caller, origin: Origin
+) -> None:
+    """History features are ranked, chosen and described like all others, and the plan says what events must carry."""
+    created = await _request(
+        service, await upload(_sample()), system, origin, groups=["transaction", "temporal", "behavioural"]
+    )
+    done = await _run(service, created.id)
+    assert done.status is FeatureSetStatus.COMPLETED, done.error_message
+    groups = [feature["group"] for feature in done.all_features or ()]
+    assert groups.count("behavioural") == 40
+    plan = FeaturePlan.from_json(await blobs.read_bytes(FeatureSetFiles(done.id).plan))
+    assert plan.layout is not None
+    assert ("customer_id",) in plan.layout.entities
+    assert plan.layout.numbers == (("amount", 2),)
+    assert plan.layout.uses_labels
 
 
 async def test_no_feature_reads_a_protected_or_label_derived_column(

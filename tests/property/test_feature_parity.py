@@ -42,6 +42,7 @@ SCHEMA: dict[str, Any] = {
 }
 CONFIG = FeatureConfig(
     label_column="is_fraud",
+    groups=("transaction", "temporal"),  # history has its own comparison
     transforms={"amount": ("raw", "log", "zscore", "clipped"), "balance": ("raw", "log", "zscore", "clipped")},
     ratios=(Ratio(numerator="amount", denominator="items"), Ratio(numerator="amount", denominator="balance")),
     durations=(

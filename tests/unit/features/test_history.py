@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from shared.datasets.model import Column, DatasetSchema
 from shared.features.batch import fit_plan, transform
-from shared.features.config import FeatureConfig, HistoryFeature
+from shared.features.config import HISTORY_BY_DEFAULT, FeatureConfig, HistoryFeature
 from shared.features.fitting import column_type
 from shared.features.history.events import MISSING, fixed_point, hash_series, hash_text, pair_key
 from shared.features.history.timeline import Timeline
@@ -255,6 +255,18 @@ def test_defaults_are_told_from_the_columns() -> None:
     assert len(set(plan.descriptions.values())) == len(plan.features) == len(history) <= 40
     without = infer_config(schema, FeatureConfig(groups=("behavioural",))).history or ()
     assert not any(feature.function in ("fraud_rate", "known_count") for feature in without)
+
+
+def test_history_is_part_of_the_default_where_there_is_any() -> None:
+    """Where there is no time or no entity a plan does without; history that is listed needs no group."""
+    given = FeatureConfig()
+    everything = infer_config(_schema(_frame()), given)
+    assert ("behavioural" in (everything.groups or ())) is (everything.history is not None) is HISTORY_BY_DEFAULT
+    listed = FeatureConfig.model_validate({"history": _FEATURES, "label_delay_days": 1})
+    assert infer_config(_schema(_frame()), listed).groups == ("transaction", "temporal", "behavioural")
+    for column in ("transaction_time", ["card_id", "shop_id"]):
+        config = infer_config(_schema(_frame().drop(column)), given)
+        assert (config.groups, config.history) == (("transaction", "temporal"), None)
 
 
 def test_the_time_of_a_label_is_no_feature() -> None:

@@ -46,7 +46,9 @@ def _frame() -> pl.DataFrame:
 
 def _config(frame: pl.DataFrame, **changes: Any) -> FeatureConfig:
     columns = [Column(name=n, type=column_type(t) or "string", nullable=True) for n, t in frame.schema.items()]
-    defaults = {"one_hot_limit": 5} | ({"frequency_columns": ["merchant"]} if "merchant" in frame.columns else {})
+    defaults = {"one_hot_limit": 5, "groups": ["transaction", "temporal"]} | (
+        {"frequency_columns": ["merchant"]} if "merchant" in frame.columns else {}
+    )
     return infer_config(DatasetSchema(columns=columns), FeatureConfig.model_validate(defaults | changes))
 
 
