@@ -11,8 +11,8 @@ _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _ENCODING: Final = "utf-8-sig"
 
 
-def check_header(local: Path) -> None:
-    """Refuse what a lenient reader would silently rename or take for one wide column.
+def read_header(local: Path) -> list[str]:
+    """The column names, having refused what a lenient reader would silently rename or take for one wide column.
 
     :raises InvalidContent: a column has no name or the name of another, or the separator is not a comma.
     :raises Malformed: the header cannot be read.
@@ -33,6 +33,7 @@ def check_header(local: Path) -> None:
             details.append(FieldError(name[:100], f"is the name of columns {seen[name]} and {position}"))
     if details:
         raise InvalidContent("some columns cannot be used", target=details[0].field, details=details)
+    return header
 
 
 def describe_fault(local: Path) -> str | None:

@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.datasets.csv_faults import check_header, describe_fault
+from shared.datasets.csv_faults import describe_fault, read_header
 from shared.datasets.model import Column, ColumnType, DatasetLimits, DatasetSchema, DatasetStatistics, Profile
 from shared.platform.errors import FieldError, InvalidContent, Malformed, TooLarge, UnsupportedMedia
 
@@ -58,10 +58,9 @@ def read_profile(local: Path, file_format: str, canonical: Path, limits: Dataset
     """
     import polars as pl
 
-    if file_format == CSV:
-        check_header(local)
+    header = read_header(local) if file_format == CSV else []
     try:
-        frame = _scan(local, file_format)
+        frame = pl.scan_parquet(local) if file_format == PARQUET else _scan_csv(local, header)
         _check_columns(frame.collect_schema(), limits)
         rows = int(frame.select(pl.len()).collect(engine="streaming").item())
         if rows == 0:
@@ -76,18 +75,18 @@ def read_profile(local: Path, file_format: str, canonical: Path, limits: Dataset
         raise Malformed(told, target="file", details=[FieldError("file", reason)] if reason else []) from error
 
 
-def _scan(local: Path, file_format: str) -> "pl.LazyFrame":
+def _scan_csv(local: Path, header: list[str]) -> "pl.LazyFrame":
     import polars as pl
 
-    if file_format == PARQUET:
-        return pl.scan_parquet(local)
     sampled = pl.scan_csv(local, infer_schema_length=_INFERENCE_ROWS, try_parse_dates=True)
     try:
         sampled.select(pl.all().null_count()).collect(engine="streaming")
     except pl.exceptions.PolarsError:
         # A value further down does not fit the type that the first rows suggest: let every row have its say.
-        return pl.scan_csv(local, infer_schema_length=None, try_parse_dates=True)
-    return sampled
+        sampled = pl.scan_csv(local, infer_schema_length=None, try_parse_dates=True)
+    names = sampled.collect_schema().names()
+    # Polars leaves doubled quotes in names as they are.
+    return sampled.rename(dict(zip(names, header, strict=True))) if len(names) == len(header) else sampled
 
 
 def _column_type(dtype: "pl.DataType") -> ColumnType | None:

@@ -130,6 +130,17 @@ def test_an_unusable_file_is_refused(tmp_path: Path, content: bytes, error: type
         _profile(tmp_path, content)
 
 
+def test_column_names_are_those_of_the_header(tmp_path: Path) -> None:
+    """Quotes, commas, line breaks and spaces in a name come out as the sender's program put them in."""
+    names = ['q"uote, comma', "new\nline", " space ", "Betrag (€)", "a.b"]
+    content = io.BytesIO()
+    pl.DataFrame({name: [1, 2] for name in names}).write_csv(content)
+    profile, stored = _profile(tmp_path, content.getvalue())
+    assert [column.name for column in profile.schema.columns] == names
+    assert stored.columns == names
+    assert stored.rows() == [(1,) * 5, (2,) * 5]
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
