@@ -68,11 +68,6 @@ class ServedModels:
         self._loads: dict[UUID, asyncio.Task[ServedModel]] = {}
         self._production: Production | None = None
 
-    @property
-    def current(self) -> Production | None:
-        """What serves at this moment, if anything has been loaded."""
-        return self._production
-
     async def production(self) -> Production:
         """What serves; loads the model in production on first use. One that could not be loaded is tried again
         behind the requests, which its predecessor serves meanwhile.
