@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from shared.platform.errors import FieldError, InvalidContent
 
 _MAX_FIELDS = 500
+_MAX_NAME = 200
 _MAX_TEXT = 10_000
 _MAX_TRANSACTION_ID = 255
 
@@ -26,6 +27,8 @@ class ScoreRequest(BaseModel):
     @field_validator("transaction")
     @classmethod
     def _flat_and_finite(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if any(len(name) > _MAX_NAME for name in value):
+            raise ValueError(f"field names must have at most {_MAX_NAME} characters")
         if problems := [f"{name} {reason}" for name, item in value.items() if (reason := _refusal(item))]:
             raise ValueError("; ".join(problems[:20]))
         return value

@@ -21,8 +21,9 @@ from shared.scoring.reasons import explanation, reasons
         {"amount": [1]},
         {"amount": {"value": 1}},
         {"note": "x" * 10_001},
+        {"x" * 201: 1},
     ],
-    ids=["empty", "nan", "infinity", "list", "object", "long text"],
+    ids=["empty", "nan", "infinity", "list", "object", "long text", "long name"],
 )
 def test_a_transaction_is_flat_and_finite(transaction: dict[str, object]) -> None:
     """What could not be stored or scored faithfully is refused."""
