@@ -75,7 +75,7 @@ async def test_promotion_replaces_the_model_in_production(
 
 async def test_a_stage_cannot_be_skipped(registry: RegistryService, database: Database, origin: Origin) -> None:
     """TRAINED goes to STAGING first."""
-    with pytest.raises(Conflict, match="promote to STAGING"):
+    with pytest.raises(Conflict, match="promoted to STAGING"):
         await _promote(registry, await _trained(database), ModelStatus.PRODUCTION, origin)
 
 
