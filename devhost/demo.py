@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from devhost.client import ApiClient
@@ -33,7 +34,7 @@ BASELINES: list[dict[str, Any]] = [
     {"metric": "recall", "operator": "gte", "threshold": 0.40},
     {"metric": "fpr", "operator": "lte", "threshold": 0.05},
 ]
-"""What the demo model has to reach before it goes into production; modest, since its features know no history."""
+"""What the demo model has to reach before it goes into production."""
 STEP_SECONDS = 900.0
 
 
@@ -71,10 +72,15 @@ _SIGNS = {"gte": ">=", "lte": "<="}
 
 
 def sample() -> pl.DataFrame:
-    """The demo's transactions; the same ones on every machine."""
+    """The demo's transactions: half a year that ended in the last days, with the same weekdays whenever it is made.
+
+    Recent ones, because the history that scoring looks at is kept for a little over a year.
+    """
     from devhost.sample_data import SampleConfig, generate
 
-    return generate(SampleConfig(rows=ROWS))
+    latest = datetime.now(UTC).date() - timedelta(days=SampleConfig.days)
+    weekday = SampleConfig.start.weekday()
+    return generate(SampleConfig(rows=ROWS, start=latest - timedelta(days=(latest.weekday() - weekday) % 7)))
 
 
 def _dataset(client: ApiClient) -> dict[str, Any]:

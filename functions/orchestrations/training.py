@@ -1,4 +1,4 @@
-"""The orchestration ``train_model`` and its activities: prepare, slices until boosting ends, evaluate, register."""
+"""The orchestration ``train_model``: prepare, slices until boosting ends, evaluate, load history, register."""
 
 from collections.abc import Generator
 from typing import Any, Final
@@ -39,10 +39,14 @@ def train_model(context: df.DurableOrchestrationContext) -> Generator[Any, Any, 
                 return {**job, "status": "RUNNING"}
             result = yield activity("train_slice")
             slices += 1
-        for name in ("evaluate_model", "register_model"):
-            if result["status"] != "RUNNING":
-                break
-            result = yield activity(name)
+        if result["status"] == "RUNNING":
+            result = yield activity("evaluate_model")
+        first_row = 0
+        while result["status"] == "RUNNING" and first_row is not None:
+            result = yield context.call_activity_with_retry("load_history", _RETRY, {**job, "first_row": first_row})
+            first_row = result.get("next_row")
+        if result["status"] == "RUNNING":
+            result = yield activity("register_model")
     except Exception as error:  # noqa: BLE001  # whatever an activity died of after all its attempts
         failure = {
             **job,
@@ -68,6 +72,13 @@ async def train_slice(payload: Any) -> dict[str, Any]:
 async def evaluate_model(payload: Any) -> dict[str, Any]:
     """Choose the threshold, judge the model on later data, write its files."""
     return dict(await (await get_services()).training.stages.evaluate(UUID(payload["job_id"])))
+
+
+@bp.activity_trigger(input_name="payload")
+async def load_history(payload: Any) -> dict[str, Any]:
+    """Store the past of the training data's entities, for scoring to look at."""
+    stages = (await get_services()).training.stages
+    return dict(await stages.load_history(UUID(payload["job_id"]), payload["first_row"]))
 
 
 @bp.activity_trigger(input_name="payload")

@@ -7,17 +7,21 @@ DomainError and fails the job at once; anything else is noted and raised, so tha
 
 import asyncio
 import os
+import tempfile
 import threading
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Final, TypedDict
+from typing import Any, Concatenate, Final, NotRequired, TypedDict
 from uuid import UUID
 
 from shared.audit import service as audit
 from shared.audit.model import Origin
+from shared.datasets.model import data_path
+from shared.features.history.backfill import SLICE_ROWS, load_dataset_slice
+from shared.features.history.store import HistoryStore
 from shared.features.plan import FeaturePlan
 from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
@@ -55,10 +59,13 @@ _log = get_logger("training")
 
 
 class StageResult(TypedDict):
-    """What an activity tells the orchestrator: the job's status, and whether boosting has ended."""
+    """What an activity tells the orchestrator: the job's status, and whether what it repeats (boosting, loading
+    history) has ended; if not, ``next_row`` says where loading history goes on.
+    """
 
     status: str
     finished: bool
+    next_row: NotRequired[int]
 
 
 _Stage = Callable[Concatenate["TrainingStages", UUID, ...], Awaitable[StageResult]]
@@ -68,9 +75,9 @@ def _stage(method: _Stage) -> _Stage:
     """Decide what an exception means: the job's end, or another attempt."""
 
     @wraps(method)
-    async def guarded(self: "TrainingStages", job_id: UUID) -> StageResult:
+    async def guarded(self: "TrainingStages", job_id: UUID, *arguments: int) -> StageResult:
         try:
-            return await method(self, job_id)
+            return await method(self, job_id, *arguments)
         except DomainError as error:
             if isinstance(error, Unavailable):
                 await self.note(job_id, method.__name__)
@@ -226,6 +233,35 @@ class TrainingStages:
         if not await self._report(job_id, progress, _EVALUATED_SHARE):
             return await self._ended(job_id)
         return StageResult(status=job.status.value, finished=True)
+
+    @_stage
+    async def load_history(self, job_id: UUID, first_row: int) -> StageResult:
+        """The events of the training data, from ``first_row`` on, are in the store that scoring reads.
+
+        Done before the model is registered, so that no model can be promoted that does not know yesterday.
+        """
+        job = await self._running(job_id)
+        if job is None:
+            return await self._ended(job_id)
+        source, plan, _ = await self._source(job)
+        layout = plan.layout
+        if layout is None:
+            return StageResult(status=job.status.value, finished=True)
+        with tempfile.TemporaryDirectory(prefix="history-") as folder:
+            local = Path(folder, "data.parquet")
+            await self._blobs.download_file(data_path(source.dataset_id), local)
+            done = await load_dataset_slice(
+                self._database,
+                HistoryStore(self._database, self._clock),
+                plan,
+                layout,
+                local,
+                source=str(source.dataset_id),
+                first_row=first_row,
+            )
+        if done.rows < SLICE_ROWS:
+            return StageResult(status=job.status.value, finished=True)
+        return StageResult(status=job.status.value, finished=False, next_row=first_row + done.rows)
 
     @_stage
     async def register(self, job_id: UUID) -> StageResult:

@@ -99,15 +99,16 @@ def test_flagged_transactions_come_with_reasons_and_the_others_get_them_when_rea
 def test_online_scores_equal_scores_of_the_batch_features(
     app: RunningApp, live: dict[str, Any], frame: pl.DataFrame
 ) -> None:
-    """The vector made for one transaction is the row that feature engineering made."""
+    """The vectors of the first hundred transactions are the rows that feature engineering made, history included."""
     with app.client("scientist") as client:
-        preview = flow.data(client.get(f"features/sets/{live['feature_set_id']}/preview"))
-        first = preview["rows"][0]["features"]
+        preview = flow.data(client.get(f"features/sets/{live['feature_set_id']}/preview", params={"rows": 100}))
         ordered = frame.sort("transaction_time", maintain_order=True)
-        answer = flow.data(client.post("predict", json={"transaction": flow.transaction(ordered, 0)}))
-        stored = flow.data(client.get(f"predictions/{answer['prediction_id']}"))["input_features"]["features"]
-    for name, value in stored.items():
-        assert first[name] == (pytest.approx(value, rel=1e-6) if value is not None else None), name
+        for position, row in enumerate(preview["rows"]):
+            answer = flow.data(client.post("predict", json={"transaction": flow.transaction(ordered, position)}))
+            stored = flow.data(client.get(f"predictions/{answer['prediction_id']}"))["input_features"]["features"]
+            for name, value in stored.items():
+                expected = pytest.approx(value, rel=1e-6) if value is not None else None
+                assert row["features"][name] == expected, (position, name)
 
 
 def test_predictions_are_listed_by_cursor(app: RunningApp, live: dict[str, Any], frame: pl.DataFrame) -> None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shared.features.plan import FeaturePlan
 
 CHUNK_ROWS: Final = 50_000
+SLICE_ROWS: Final = 500_000  # of one activity: some ten seconds
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # odd, so that products with distinct numbers are distinct modulo 2**64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -111,10 +113,11 @@ async def backfill(
     chunks: Iterator[EncodedEvents],
     *,
     source: str,
+    first_row: int = 0,
 ) -> Backfilled:
     """Store the events of a dataset that are within the store's retention.
 
-    :param chunks: the dataset's rows in file order, made in a thread as they are needed.
+    :param chunks: the dataset's rows in file order from ``first_row`` on, made in a thread as they are needed.
     :param source: names the dataset. A row without an id is known by it and its place in the file, so that a second
         run finds the row again.
     """
@@ -122,13 +125,34 @@ async def backfill(
     oldest, newest = (_microseconds(moment) for moment in store.kept())
     rows = changed = 0
     while (encoded := await asyncio.to_thread(next, chunks, None)) is not None:
-        ids = await asyncio.to_thread(_ids, encoded, source, rows)
+        ids = await asyncio.to_thread(_ids, encoded, source, first_row + rows)
         rows += len(encoded.time_us)
         for entity in range(len(layout.entities)):
             chunk = _chunk(encoded, ids, layout_id, entity, oldest, newest)
             if len(chunk.key):
                 changed += await _store(database, chunk)
     return Backfilled(rows, changed)
+
+
+async def load_dataset_slice(
+    database: Database,
+    store: HistoryStore,
+    plan: "FeaturePlan",
+    layout: EventLayout,
+    dataset: Path,
+    *,
+    source: str,
+    first_row: int,
+) -> Backfilled:
+    """Store the events of at most :data:`SLICE_ROWS` rows of a Parquet file, from ``first_row`` on.
+
+    :raises InvalidContent: the dataset does not fit the plan.
+    """
+    import polars as pl
+
+    part = pl.scan_parquet(dataset).slice(first_row, SLICE_ROWS)
+    chunks = dataset_events(plan, layout, part)
+    return await backfill(database, store, layout, chunks, source=source, first_row=first_row)
 
 
 def dataset_events(

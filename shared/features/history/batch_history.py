@@ -19,6 +19,8 @@ from shared.features.history.specs import ENTROPY_TERMS, ENTROPY_UNIT, LOG2, His
 from shared.features.history.timeline import Positions, Timeline
 
 Floats = NDArray[np.float64]
+# Columns that are held in memory before somebody takes them.
+_AT_ONCE: Final = 8
 # Squares of differences within a column of this range, MAX_HISTORY of them, fit int64.
 _NARROW: Final = 2**26
 
@@ -26,21 +28,22 @@ _NARROW: Final = 2**26
 def history_columns(
     layout: EventLayout, events: EncodedEvents, specs: Sequence[HistorySpec]
 ) -> Iterator[dict[int, NDArray[np.float32]]]:
-    """Each feature of every row, one entity at a time: position in ``specs`` -> (n,) float32; NaN is missing."""
+    """Each feature of every row, a few at a time: position in ``specs`` -> (n,) float32; NaN is missing."""
     by_entity: dict[Entity, list[int]] = {}
     # Features of the same column and window follow each other, so that little has to be remembered.
     for position in sorted(range(len(specs)), key=lambda p: (specs[p].column, specs[p].function, specs[p].window_us)):
         by_entity.setdefault(specs[position].entity, []).append(position)
     for entity, positions in by_entity.items():
         pasts = EntityPasts(layout, events, layout.entities.index(entity))
-        yield {position: pasts.feature(specs[position]) for position in positions}
+        for first in range(0, len(positions), _AT_ONCE):
+            yield {position: pasts.feature(specs[position]) for position in positions[first : first + _AT_ONCE]}
 
 
 class EntityPasts:
     """What every row of a dataset has in its past, for one entity.
 
     *Rows* are those with a key and a time, sorted by key, time, id and place in the file. *Events* are the rows that
-    are not duplicates, in the same order. ``_end`` is where each row's past ends among the events.
+    are not duplicates, in the same order. ``_end`` is where each row's past ends among the events. Positions are 32-bit.
     """
 
     def __init__(self, layout: EventLayout, events: EncodedEvents, entity: int) -> None:
@@ -50,7 +53,7 @@ class EntityPasts:
         time = events.time_us[self._order]
         self._time = time
         first = np.r_[True, key[1:] != key[:-1]] if len(key) else np.empty(0, bool)
-        self._group = np.cumsum(first) - 1
+        self._group = np.cumsum(first, dtype=np.int32) - np.int32(1)
         keep = ~_duplicates(events, self._order, key, time)
         self._rows = self._order[keep]
         self._event_group = self._group[keep]
@@ -59,9 +62,9 @@ class EntityPasts:
         self._categories: tuple[int, tuple[Ints, Positions, Positions, Ints]] | None = None
         if len(key):
             self._timeline = Timeline(self._event_time, _bounds(self._event_group))
-            self._end = self._timeline.search(self._group, time)
+            self._end = self._timeline.search(self._group, time).astype(np.int32)
         else:
-            self._end = np.empty(0, np.intp)
+            self._end = np.empty(0, np.int32)
 
     def feature(self, spec: HistorySpec) -> NDArray[np.float32]:
         """The feature of every row of the dataset, (n,), in the dataset's order."""
@@ -81,7 +84,7 @@ class EntityPasts:
 
     def count(self, window_us: int) -> Ints:
         """Events in each row's window."""
-        counts: Ints = self._end - self.start(window_us)
+        counts: Ints = (self._end - self.start(window_us)).astype(np.int64)
         return counts
 
     def since_last(self, window_us: int) -> Floats:

@@ -209,14 +209,16 @@ def hash_series(texts: "pl.Series") -> Ints:
     return found
 
 
-def encode_frame(layout: EventLayout, columns: "Mapping[str, pl.Series]") -> EncodedEvents:
+def encode_frame(layout: EventLayout, columns: "dict[str, pl.Series]") -> EncodedEvents:
     """Encode a whole frame.
 
     :param columns: ``number:<name>`` (Float64), ``category:<name>`` (String), ``time`` (Int64 microseconds), and where
-        they exist ``id`` (String), ``label`` (Int8) and ``known_at`` (Int64 microseconds); null is missing.
+        they exist ``id`` (String), ``label`` (Int8) and ``known_at`` (Int64 microseconds); null is missing. Emptied of
+        categories.
     """
     time = _integers(columns["time"])
-    hashed = {name: hash_series(columns[f"category:{name}"]) for name in layout.category_columns}
+    # Taken out of the mapping, so that texts do not stay in memory beside their hashes.
+    hashed = {name: hash_series(columns.pop(f"category:{name}")) for name in layout.category_columns}
     label, known_at = columns.get("label"), columns.get("known_at")
     return EncodedEvents(
         time_us=time,

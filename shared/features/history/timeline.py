@@ -1,13 +1,13 @@
 """Sorted times of many groups, searched all at once."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.features.history.events import Ints
 
-Positions = NDArray[np.intp]
+Positions = NDArray[np.signedinteger[Any]]
 _CHUNK: Final = 2.0**61
 
 

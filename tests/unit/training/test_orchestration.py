@@ -32,9 +32,16 @@ def _drive(results: list[Any], order: dict[str, Any] = ORDER) -> tuple[list[str]
 
 
 def test_slices_follow_each_other_until_boosting_ends() -> None:
-    """Prepare, as many slices as it takes, evaluate, register."""
-    asked, output, _ = _drive([RUNNING, RUNNING, BOOSTED, BOOSTED, COMPLETED])
-    assert asked == ["prepare_training", "train_slice", "train_slice", "evaluate_model", "register_model"]
+    """Prepare, as many slices as it takes, evaluate, history, register."""
+    asked, output, _ = _drive([RUNNING, RUNNING, BOOSTED, BOOSTED, BOOSTED, COMPLETED])
+    assert asked == [
+        "prepare_training",
+        "train_slice",
+        "train_slice",
+        "evaluate_model",
+        "load_history",
+        "register_model",
+    ]
     assert output["status"] == "COMPLETED"
 
 
@@ -53,6 +60,18 @@ def test_a_job_that_ended_is_left_alone(results: list[Any], last: str) -> None:
     assert output["status"] == results[-1]["status"]
 
 
+def test_history_is_loaded_slice_by_slice() -> None:
+    """Each slice begins where the one before ended, and the model is registered after the last."""
+    more = [{**RUNNING, "next_row": 500_000}, {**RUNNING, "next_row": 1_000_000}]
+    asked, output, context = _drive([RUNNING, BOOSTED, BOOSTED, *more, BOOSTED, COMPLETED])
+    assert asked[2:] == ["evaluate_model", "load_history", "load_history", "load_history", "register_model"]
+    orders = [
+        call.args[2] for call in context.call_activity_with_retry.call_args_list if call.args[0] == "load_history"
+    ]
+    assert [order["first_row"] for order in orders] == [0, 500_000, 1_000_000]
+    assert output["status"] == "COMPLETED"
+
+
 def test_an_activity_that_keeps_failing_fails_the_job() -> None:
     """When all attempts are used up the job is told why, without the trace that hosts append."""
     error = RuntimeError('worker lost\n  File "/srv/app.py", line 1')
@@ -67,6 +86,6 @@ def test_a_long_run_goes_on_in_a_new_history() -> None:
     asked, _, context = _drive([RUNNING] * 51)
     assert asked.count("train_slice") == 50
     context.continue_as_new.assert_called_once_with({**ORDER, "prepared": True})
-    asked, output, _ = _drive([BOOSTED, BOOSTED, COMPLETED], {**ORDER, "prepared": True})
-    assert asked == ["train_slice", "evaluate_model", "register_model"]
+    asked, output, _ = _drive([BOOSTED, BOOSTED, BOOSTED, COMPLETED], {**ORDER, "prepared": True})
+    assert asked == ["train_slice", "evaluate_model", "load_history", "register_model"]
     assert output["status"] == "COMPLETED"
