@@ -1,4 +1,4 @@
-"""Feature engineering in figures: fit, transform, choose on a file; one vector online.
+"""Features without history in figures: fit, transform, choose on a file; one vector online.
 
     python -m benchmarks.features ../shared/data/sparkov_train.parquet
 
@@ -44,7 +44,7 @@ def main() -> None:
     frame = pl.scan_parquet(dataset)
     types = {name: column_type(dtype) for name, dtype in frame.collect_schema().items()}
     columns = [Column(name=name, type=kind, nullable=True) for name, kind in types.items() if kind]
-    config = infer_config(DatasetSchema(columns=columns), FeatureConfig())
+    config = infer_config(DatasetSchema(columns=columns), FeatureConfig(groups=("transaction", "temporal")))
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "features.parquet")
         with _timed("check"):

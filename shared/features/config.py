@@ -17,7 +17,7 @@ Window = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}[mhd]$")]
 GROUPS: tuple[Group, ...] = ("transaction", "temporal", "behavioural")
 
 # Whether plans look at the past without being asked to.
-HISTORY_BY_DEFAULT = False
+HISTORY_BY_DEFAULT = True
 
 
 class _Document(BaseModel):

@@ -43,6 +43,8 @@ FORMS: dict[ColumnType, frozenset[Form]] = {
 MICROSECONDS_PER_DAY = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST_INSTANT = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST_INSTANT = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 # Integers beyond this are not exact in float64; a file of 64-bit integers cannot hold more than 2**64 either.
 _LARGEST_INTEGER = 2**64
 
@@ -135,7 +137,11 @@ def _instant(value: Any) -> int:
         raise ValueError(f"must be a timestamp in ISO 8601, not {_json_type(value)}")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MICROSECOND
+    instant = (moment - _EPOCH) // _MICROSECOND
+    # An offset may lead out of the calendar.
+    if not _FIRST_INSTANT <= instant <= _LAST_INSTANT:
+        raise ValueError("must be a time in the years 1 to 9999, UTC")
+    return instant
 
 
 def _calendar_day(value: Any) -> int:

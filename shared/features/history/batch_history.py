@@ -43,7 +43,8 @@ class EntityPasts:
     """What every row of a dataset has in its past, for one entity.
 
     *Rows* are those with a key and a time, sorted by key, time, id and place in the file. *Events* are the rows that
-    are not duplicates, in the same order. ``_end`` is where each row's past ends among the events. Positions are 32-bit.
+    are not duplicates, in the same order. ``_end`` is where each row's past ends among the events.
+    Positions are 32-bit.
     """
 
     def __init__(self, layout: EventLayout, events: EncodedEvents, entity: int) -> None:
