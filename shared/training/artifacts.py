@@ -175,7 +175,7 @@ def load_artifact(files: Mapping[str, bytes] | Path, sha256: str | None, *, vers
         plan = FeaturePlan.from_json(contents[PLAN])
     except ValidationError as error:
         raise ArtifactError(f"{PLAN} cannot be read: {error.error_count()} faults", target=PLAN) from error
-    if not plan.feature_names == model.feature_names == tuple(metadata.feature_names):
+    if plan.feature_names != tuple(metadata.feature_names) or len(plan.feature_names) != model.feature_count:
         raise ArtifactError("the model, its plan and its metadata name different features", target=METADATA)
     return LoadedModel(metadata.model_id, version, model, plan, metadata.threshold, metadata)
 

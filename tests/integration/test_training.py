@@ -46,7 +46,7 @@ def _transactions(rows: int = 3000, seed: int = 5) -> pl.DataFrame:
             "transaction_id": [f"t{i}" for i in range(rows)],
             "transaction_time": start + np.arange(rows) * np.timedelta64(60, "s"),
             "amount": amount,
-            "kind": np.array(["card", "bank", "gift", "cash"])[kind],
+            "kind": np.array(["card", "Überweisung 银行", "gift", "cash"])[kind],  # features of any script
             "is_fraud": (risk > np.quantile(risk, 0.95)).astype(np.int64),
         }
     )

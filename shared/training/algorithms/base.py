@@ -33,8 +33,8 @@ class FittedModel(Protocol):
         ...
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names in the order of the columns that :meth:`predict` takes."""
+    def feature_count(self) -> int:
+        """How many columns :meth:`predict` takes; their names are the plan's."""
         ...
 
     def predict(self, features: Features) -> npt.NDArray[np.float32]:

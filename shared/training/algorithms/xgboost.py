@@ -89,14 +89,12 @@ class XGBoost:
     def prepare(self, data: TrainingSet, hyperparameters: XGBoostHyperparameters, threads: int) -> _Matrices:
         """Quantised matrices, one byte a value when nothing is missing; the mapped float matrix is read in place."""
         xgb = load_xgboost()
-        names = list(data.table.feature_names)
         split = data.split
 
         def matrix(part: slice, **cuts: Any) -> Any:
             return xgb.QuantileDMatrix(
                 np.asarray(data.features(part)),
                 np.asarray(data.labels(part), dtype=np.float32),
-                feature_names=names,
                 nthread=threads,
                 **cuts,
             )
@@ -145,9 +143,9 @@ class XGBoostModel:
         return int(self.booster.num_boosted_rounds())
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        """As in the training matrix."""
-        return tuple(self.booster.feature_names or ())
+    def feature_count(self) -> int:
+        """How many features the trees know; XGBoost spells names that are not ASCII another way, so it gets none."""
+        return int(self.booster.num_features())
 
     def predict(self, features: Features) -> npt.NDArray[np.float32]:
         """Probabilities of fraud, shape (n,); memory stays at one block of rows."""
@@ -159,7 +157,7 @@ class XGBoostModel:
 
     def contributions(self, features: Features) -> Features:
         """Exact SHAP values in log-odds, shape (n, f + 1), base value last."""
-        matrix = load_xgboost().DMatrix(np.asarray(features), feature_names=self.booster.feature_names)
+        matrix = load_xgboost().DMatrix(np.asarray(features))
         return np.asarray(self.booster.predict(matrix, pred_contribs=True), dtype=np.float32)
 
 
