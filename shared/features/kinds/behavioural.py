@@ -119,6 +119,33 @@ class Behavioural(FeatureKind):
             "fraud_rate": f"Share of fraud among the transactions of {who} whose label is known by now",
         }[self.function]
 
+    def say(self, value: float) -> str:
+        """What a reader can check: a count, an amount, a span of time, a share."""
+        who = f"{' and '.join(self.entity)} in the last {self.window}"
+        match self.function:
+            case "first_time":
+                return f"{'no' if value else 'an'} earlier transaction of this {who}"
+            case "time_since_last":
+                return f"the last transaction of this {' and '.join(self.entity)} was {_span(value)} earlier"
+            case "ratio_to_mean":
+                return f"{self.column} is {value:.3g} times its mean of this {who}"
+            case "deviation":
+                side = "above" if value >= 0 else "below"
+                return f"{self.column} is {abs(value):.3g} standard deviations {side} its mean of this {who}"
+            case "fraud_rate":
+                return f"{value:.1%} of the known transactions of this {who} were fraud"
+            case "acceleration":
+                return f"this {who} is {value:.3g} times as busy as in the last {self.baseline}"
+            case _:
+                return super().say(value)
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} seconds"
+
 
 def _name(feature: HistoryFeature) -> str:
     entity = "_".join(feature.entity)

@@ -135,6 +135,21 @@ def test_decimals_are_the_fewest_that_hold_the_amounts(values: list[float], deci
     assert layout.numbers == (("amount", decimals),)
 
 
+def test_values_are_said_in_words() -> None:
+    """Reasons of a decision read like sentences, with spans of time and shares as people write them."""
+    values = [2, 1, 1, -1.5, 2, 1, 5400, 1, 3, 0.125, 4]
+    said = {feature.name: feature.say(value) for feature, value in zip(_plan().features, values, strict=True)}
+    assert said["card_id_time_since_last_90d"] == "the last transaction of this card_id was 1.5 hours earlier"
+    assert said["card_id_shop_id_first_time_90d"] == (
+        "no earlier transaction of this card_id and shop_id in the last 90d"
+    )
+    assert said["shop_id_fraud_rate_7d"] == "12.5% of the known transactions of this shop_id in the last 7d were fraud"
+    assert said["card_id_amount_deviation_1d"] == (
+        "amount is 1.5 standard deviations below its mean of this card_id in the last 1d"
+    )
+    assert said["card_id_count_1h"] == "Transactions of the same card_id in the last 1h: 2"
+
+
 def test_a_plan_without_history_has_no_layout() -> None:
     """Scoring reads history only for plans that look at it."""
     plan = fit_plan(_frame().lazy(), infer_config(_schema(_frame()), FeatureConfig(groups=("transaction",))))
