@@ -18,7 +18,7 @@ def explanation(names: tuple[str, ...], contributions: list[float]) -> Explanati
     return Explanation(rounded[-1], dict(zip(names, rounded[:-1], strict=True)))
 
 
-Sentences = Mapping[str, Callable[[float], str]]
+Sentences = Mapping[str, Callable[[float | None], str]]
 
 
 def reasons(
@@ -26,7 +26,7 @@ def reasons(
 ) -> list[Reason]:
     """The ``top`` features by absolute contribution; those that contribute nothing are left out.
 
-    :param sentences: by feature, what a value of it means in words.
+    :param sentences: by feature, what a value of it, or its absence, means in words.
     """
     ranked = sorted(found.contributions.items(), key=lambda item: (-abs(item[1]), item[0]))[:top]
     chosen = [(name, contribution, _known(values.get(name))) for name, contribution in ranked if contribution != 0]
@@ -34,8 +34,7 @@ def reasons(
 
 
 def _text(name: str, contribution: float, value: float | None, sentences: Sentences) -> str:
-    meaning = f"{name} is missing" if value is None else sentences[name](value)
-    return f"{meaning}; this {'raises' if contribution > 0 else 'lowers'} the risk"
+    return f"{sentences[name](value)}; this {'raises' if contribution > 0 else 'lowers'} the risk"
 
 
 def _known(value: float | None) -> float | None:

@@ -171,6 +171,6 @@ def _served(model: Model, files: Mapping[str, bytes]) -> ServedModel:
         threshold=loaded.threshold,
         id_column=loaded.plan.config.id_column,
         online=compile_plan(loaded.plan),
-        sentences={feature.name: feature.say for feature in loaded.plan.features},
+        sentences={feature.name: feature.tell for feature in loaded.plan.features},
         fitted=loaded.model,
     )

@@ -77,3 +77,12 @@ class FeatureKind(BaseModel, ABC):
     def say(self, value: float) -> str:
         """What a present value of this feature means, as half a sentence of a reason; flags say it without numbers."""
         return f"{self.describe()}: {value:.6g}"
+
+    def say_missing(self) -> str:
+        """What it means that this feature has no value."""
+        columns = dict.fromkeys(column for column, _ in self.reads())
+        return f"{' or '.join(columns) or self.name} is missing"
+
+    def tell(self, value: float | None) -> str:
+        """A value, or its absence, in words."""
+        return self.say_missing() if value is None else self.say(value)

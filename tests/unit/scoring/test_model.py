@@ -69,11 +69,11 @@ def test_confidence_is_0_at_the_threshold_and_1_at_the_ends() -> None:
 def test_reasons_are_ranked_by_what_they_contribute() -> None:
     """Large effects first, in either direction; features without effect are no reasons."""
     found = explanation(("a", "b", "c"), [0.1, -0.7, 0.0, -2.0])
-    sentences = dict.fromkeys("abc", "{} is {:g}".format)
+    sentences = dict.fromkeys("abc", "{} is {}".format)
     ranked = reasons(
         found, {"a": 1.0, "b": None, "c": 3.0}, {name: partial(say, name) for name, say in sentences.items()}
     )
     assert [reason.feature for reason in ranked] == ["b", "a"]
-    assert ranked[0].text == "b is missing; this lowers the risk"
-    assert ranked[1].text == "a is 1; this raises the risk"
+    assert ranked[0].text == "b is None; this lowers the risk"
+    assert ranked[1].text == "a is 1.0; this raises the risk"
     assert found.base_value == -2.0
