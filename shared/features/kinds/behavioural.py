@@ -139,6 +139,11 @@ class Behavioural(FeatureKind):
             case _:
                 return super().say(value)
 
+    def say_missing(self) -> str:
+        """Nothing to look back on: the usual case of a newcomer, and of a transaction that names no such entity."""
+        known = " of a known label" if self.function == "fraud_rate" else ""
+        return f"no earlier transaction{known} of this {' and '.join(self.entity)} in the last {self.window}"
+
 
 def _span(seconds: float) -> str:
     for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
