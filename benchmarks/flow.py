@@ -58,6 +58,7 @@ SUBJECTS = {
             "id_column": "TRANSACTION_ID",
             "amount_column": "TX_AMOUNT",
             "excluded_columns": ["TX_FRAUD_SCENARIO"],
+            "label_delay_days": 7,
         },
         0.8,
     ),

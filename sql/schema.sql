@@ -434,6 +434,7 @@ CREATE OR REPLACE FUNCTION read_entity_events(layout_id smallint, entities small
  LANGUAGE plpgsql
  STABLE
  SET plan_cache_mode TO 'force_generic_plan'
+ SET jit TO 'off'
  SET enable_sort TO 'off'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
