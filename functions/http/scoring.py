@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from functions.endpoint import Call, Reply, endpoint
 from shared.platform.errors import invalid_field
 from shared.scoring.model import Prediction, ScoreRequest
-from shared.scoring.service import Answer
+from shared.scoring.scorer import Answer
 
 bp = df.Blueprint()
 
