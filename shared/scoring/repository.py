@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from shared.features.history.repository import EventRows
+from shared.features.history.rows import EventRows
 from shared.platform.database import Connection, Row
 from shared.platform.queries import queries
 from shared.scoring.model import Prediction

@@ -15,7 +15,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from shared.features.history.events import Entity, Event
-from shared.features.history.repository import EventRows
+from shared.features.history.rows import EventRows
 from shared.features.history.store import HistoryStore, ensure_months
 from shared.features.history.window import EntityHistory
 from shared.platform.clock import Clock

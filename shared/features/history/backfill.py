@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shared.features.history import repository
 from shared.features.history.events import MISSING, UNKNOWN, EncodedEvents, EventLayout, Ints, hash_text
-from shared.features.history.repository import EventRows
+from shared.features.history.rows import EventRows
 from shared.features.history.store import INFINITY, POSTGRES_EPOCH_US, HistoryStore, ensure_months
 from shared.platform.database import Connection, Database
 

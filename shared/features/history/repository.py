@@ -1,41 +1,16 @@
 """Rows of ``entity_events`` and ``history_layouts``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from shared.features.history.rows import EventRows, Labels
 from shared.platform.database import Connection, Row
 from shared.platform.queries import queries
 
 _SQL = queries("history")
-
-
-@dataclass(frozen=True, slots=True)
-class EventRows:
-    """Events to store, one row an entity, column by column; all lists have one length."""
-
-    layout: int
-    entities: list[int] = field(default_factory=list)
-    keys: list[int] = field(default_factory=list)
-    occurred: list[datetime] = field(default_factory=list)
-    id_hashes: list[int | None] = field(default_factory=list)
-    payloads: list[bytes] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """What became known, for rows given by their full key; all lists have one length."""
-
-    layout: int
-    entities: list[int] = field(default_factory=list)
-    keys: list[int] = field(default_factory=list)
-    occurred: list[datetime] = field(default_factory=list)
-    id_hashes: list[int] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    known: list[datetime] = field(default_factory=list)
 
 
 async def register_layout(conn: Connection, fingerprint: str, columns: Row) -> int:

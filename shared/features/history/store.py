@@ -12,7 +12,7 @@ import numpy as np
 
 from shared.features.history import repository
 from shared.features.history.events import MISSING, Entity, Event, EventLayout
-from shared.features.history.repository import EventRows, Labels
+from shared.features.history.rows import EventRows, Labels
 from shared.features.history.window import EntityHistory
 from shared.platform.clock import Clock
 from shared.platform.database import Connection, Database
