@@ -1,6 +1,6 @@
 """Blob storage: one container, paths relative to it."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from io import BytesIO
@@ -121,11 +121,6 @@ class BlobStore:
             return False
         return True
 
-    async def upload_stream(self, path: str, chunks: AsyncIterable[bytes]) -> None:
-        """Write what the stream yields, block by block; the blob appears when the stream has ended."""
-        with _translated(path):
-            await self._blob(path).upload_blob(chunks, overwrite=True, max_concurrency=1)
-
     async def upload_file(self, path: str, local: Path) -> None:
         """Write the file ``local`` at ``path``, block by block."""
         with _translated(path), local.open("rb") as source:
@@ -137,12 +132,6 @@ class BlobStore:
         """The whole blob; meant for small ones."""
         with _translated(path):
             return await (await self._blob(path).download_blob()).readall()
-
-    async def stream(self, path: str) -> AsyncIterator[bytes]:
-        """The blob, chunk by chunk."""
-        with _translated(path):
-            async for chunk in (await self._blob(path).download_blob()).chunks():
-                yield chunk
 
     async def download_file(self, path: str, local: Path) -> None:
         """Copy the blob to the file ``local``; the file appears whole or not at all."""
