@@ -1,0 +1,123 @@
+"""Stages that fit: prepare the data, and slices of rounds from one checkpoint to the next."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from shared.platform.blobs import BlobMissing
+from shared.training import repository
+from shared.training.algorithms import Trainer, algorithm, parse
+from shared.training.job_stages import JobStages, StageResult, checkpoint_path, progress_path, stage, usable_threads
+from shared.training.model import JobStatus, TrainingJob
+from shared.training.progress import TrainingProgress
+from shared.training.slices import run_slice
+from shared.training.training_set import TrainingSet, check_features
+
+_REPORT_SECONDS: Final = 2.0
+
+
+class FittingStages(JobStages):
+    """From QUEUED to the last round."""
+
+    @stage
+    async def prepare(self, job_id: UUID) -> StageResult:
+        """QUEUED to RUNNING; the data is fetched, split and checked; the run stands at round 0."""
+        async with self._database.transaction() as conn:
+            job = await repository.start_job(conn, job_id, self._clock())
+        if job is None:
+            return await self._ended(job_id)
+        source, plan, _ = await self._source(job)
+        data = await self._training_set(job, source, plan)
+        warnings = await asyncio.to_thread(check_features, data)
+        fitted = plan.config.train_fraction
+        if job.train_test_split < fitted:
+            warnings.append(
+                f"the features were fitted on the first {fitted:.0%} of the rows, the model is on "
+                f"{job.train_test_split:.0%}: some test rows have had a part in making the features"
+            )
+        hyperparameters = parse(job.algorithm, job.hyperparameters)
+        try:
+            progress = await self._progress(job)
+        except BlobMissing:
+            entry = algorithm(job.algorithm)
+            progress = TrainingProgress(
+                total_rounds=entry.total_rounds(hyperparameters),
+                patience=entry.patience(hyperparameters),
+                threads=usable_threads(),
+            )
+            await self._blobs.upload_bytes(progress_path(job_id, 0), progress.to_json())
+        about = {
+            "split": data.split.to_json(),
+            "unlabelled_rows": data.table.unlabelled_rows,
+            "warnings": warnings,
+            "threads": progress.threads,
+        }
+        await self._report(job_id, progress, more=about)
+        return StageResult(status=job.status.value, finished=progress.finished)
+
+    @stage
+    async def train_slice(self, job_id: UUID) -> StageResult:
+        """Some rounds from the last checkpoint."""
+        job = await self._running(job_id)
+        if job is None:
+            return await self._ended(job_id)
+        progress = await self._progress(job)
+        if progress.finished:
+            return StageResult(status=job.status.value, finished=True)
+        source, plan, _ = await self._source(job)
+        data = await self._training_set(job, source, plan)
+        trainer = self._runs.take(job_id, progress.checkpoint_sha256)
+        checkpoint = None
+        if trainer is None and progress.rounds:
+            checkpoint = await self._blobs.read_bytes(checkpoint_path(job_id, progress.rounds))
+
+        def start() -> Trainer:
+            return trainer or self._start(job, data, progress, checkpoint)
+
+        written = await self._run_slice(job_id, start, progress)
+        if not await self._report(job_id, progress):
+            return await self._ended(job_id)
+        await self._blobs.upload_bytes(checkpoint_path(job_id, progress.rounds), written)
+        await self._blobs.upload_bytes(progress_path(job_id, progress.rounds), progress.to_json())
+        async with self._database.transaction() as conn:
+            advanced = await repository.advance_checkpoint(conn, job_id, progress.rounds)
+        if not advanced:
+            return await self._ended(job_id)
+        return StageResult(status=JobStatus.RUNNING.value, finished=progress.finished)
+
+    def _start(
+        self, job: TrainingJob, data: TrainingSet, progress: TrainingProgress, checkpoint: bytes | None
+    ) -> Trainer:
+        entry, hyperparameters = algorithm(job.algorithm), parse(job.algorithm, job.hyperparameters)
+        split, threads = data.split, progress.threads
+        key = (job.feature_set_id, data.table.feature_names, split.fit_end, split.train_end)
+        prepared = self._prepared.get(
+            (*key, entry.matrix_key(hyperparameters, threads)),
+            lambda: entry.prepare(data, hyperparameters, threads),
+        )
+        return entry.start(data, prepared, hyperparameters, threads, checkpoint)
+
+    async def _run_slice(self, job_id: UUID, start: Callable[[], Trainer], progress: TrainingProgress) -> bytes:
+        """Boost in a thread; meanwhile tell the job how it goes, and stop soon after it was cancelled."""
+        stop = threading.Event()
+        latest: list[TrainingProgress] = []
+
+        def work() -> bytes:
+            trainer = start()
+            written = run_slice(trainer, progress, self._limits, stop, latest.append)
+            assert progress.checkpoint_sha256 is not None
+            self._runs.put(job_id, progress.checkpoint_sha256, trainer)
+            return written
+
+        running = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            while not running.done():
+                await asyncio.wait({running}, timeout=_REPORT_SECONDS)
+                if latest and not running.done() and not await self._still_runs(job_id, latest[-1]):
+                    stop.set()
+                latest.clear()
+        finally:
+            stop.set()
+        return await running
