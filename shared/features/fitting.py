@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from shared.datasets.model import ColumnType
-from shared.features.inputs import Read, batch_input, column_named
+from shared.features.inputs import Read, batch_input, column_named, utc_instant
 from shared.features.statistics import ColumnStatistics, NumericStatistics, TrainingStatistics
 from shared.platform.errors import InvalidContent
 
@@ -55,16 +55,6 @@ def training_part(
     if until is None:
         raise InvalidContent("the time column holds no time", target=time_column)
     return frame.filter(instant <= until), _as_utc(until)
-
-
-def utc_instant(column: str, frame: "pl.LazyFrame") -> "pl.Expr":
-    """A timestamp or date column as a UTC Datetime in microseconds."""
-    import polars as pl
-
-    dtype = frame.collect_schema()[column]
-    instant = column_named(column).cast(pl.Datetime("us", dtype.time_zone if isinstance(dtype, pl.Datetime) else None))
-    aware = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
-    return instant.dt.convert_time_zone("UTC") if aware else instant.dt.replace_time_zone("UTC")
 
 
 def _as_utc(moment: datetime | None) -> datetime | None:

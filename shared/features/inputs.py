@@ -81,6 +81,16 @@ def batch_input(read: Read, column_type: ColumnType) -> "pl.Expr":
     return (present & column.cast(pl.Float64).is_finite().fill_null(False)) if column_type == "float" else present
 
 
+def utc_instant(column: str, frame: "pl.LazyFrame") -> "pl.Expr":
+    """A timestamp or date column as a UTC Datetime in microseconds."""
+    import polars as pl
+
+    dtype = frame.collect_schema()[column]
+    instant = column_named(column).cast(pl.Datetime("us", dtype.time_zone if isinstance(dtype, pl.Datetime) else None))
+    aware = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
+    return instant.dt.convert_time_zone("UTC") if aware else instant.dt.replace_time_zone("UTC")
+
+
 def online_input(form: Form, column_type: ColumnType) -> Callable[[Any], Any]:
     """A function from one JSON value, never ``None``, to its form; it raises :class:`ValueError` with the reason."""
     return _READERS[column_type, form]

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from shared.features.fitting import utc_instant
-from shared.features.inputs import MICROSECONDS_PER_DAY, column_named
+from shared.features.inputs import MICROSECONDS_PER_DAY, column_named, utc_instant
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from shared.features.batch import feature_expressions, with_history
 from shared.features.config import FeatureConfig
-from shared.features.fitting import training_part, utc_instant
-from shared.features.inputs import column_named
+from shared.features.fitting import training_part
+from shared.features.inputs import column_named, utc_instant
 from shared.features.labels import label_expression
 from shared.features.plan import FeaturePlan
 from shared.platform.errors import InvalidContent, invalid_field
