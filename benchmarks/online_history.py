@@ -32,7 +32,9 @@ from shared.features.batch import fit_plan
 from shared.features.config import FeatureConfig, HistoryFeature
 from shared.features.fitting import column_type
 from shared.features.history.backfill import backfill, dataset_events
+from shared.features.history.events import MISSING, UNKNOWN
 from shared.features.history.store import HistoryStore
+from shared.features.history.window import EntityHistory
 from shared.features.inference import infer_config
 from shared.features.online import OnlinePlan, compile_plan
 from shared.features.plan import FeaturePlan
@@ -109,6 +111,37 @@ def fitted_plan() -> FeaturePlan:
         history=_HISTORY,
     )
     return fit_plan(frame.lazy(), infer_config(DatasetSchema(columns=columns), config))
+
+
+def time_vectors(plan: FeaturePlan, events: int, repeats: int = 2_000) -> float:
+    """Median microseconds of a vector whose every key has ``events`` events within the plan's span."""
+    layout, online = plan.layout, compile_plan(plan)
+    assert layout is not None
+    draws = np.random.default_rng(3)
+    requests = transactions(50, seed=3).with_columns(pl.col("transaction_time").dt.to_string("iso")).to_dicts()
+    pasts = []
+    for request in requests:
+        now = online.event(request).time_us
+        assert now is not None
+        pasts.append(
+            {
+                entity: EntityHistory(
+                    time_us=np.sort(now - draws.integers(1, layout.span_us, events)),
+                    numbers=draws.integers(100, 100_000, (len(layout.numbers), events)),
+                    codes=draws.integers(0, 40, (len(layout.codes), events)),
+                    label=np.full(events, UNKNOWN, np.int8),
+                    known_at_us=np.full(events, MISSING),
+                )
+                for entity in layout.entities
+            }
+        )
+    seconds = []
+    for repeat in range(repeats):
+        request, past = requests[repeat % 50], pasts[repeat % 50]
+        started = time.perf_counter()
+        online.vector(request, past)
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds)) * 1e6
 
 
 class Service:
@@ -212,6 +245,8 @@ async def run(events: int, requests: int) -> None:
     plan = fitted_plan()
     assert plan.layout is not None
     print(f"{len(plan.features)} features, {len(plan.history_features)} of them of history")
+    for number in (0, 50, plan.layout.history_limit):
+        print(f"a vector with {number:>4} events a key: {time_vectors(plan, number):3.0f} µs")
     rows = events // len(_ENTITIES)
     async with _database() as database:
         store = HistoryStore(database, utc_now, retention=timedelta(days=_DAYS + 1))

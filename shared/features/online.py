@@ -1,12 +1,13 @@
 """The online executor: one transaction to one float32 vector, in plain Python. No Polars here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.features.history.events import Entity, Event, EventEncoder, EventLayout, fixed_point
+from shared.features.history.events import Entity, Event, EventEncoder, EventLayout, Ints, fixed_point
+from shared.features.history.specs import HistorySpec
 from shared.features.history.window import ONLINE, EntityHistory, Past
 from shared.features.inputs import FORMS, Form, Read, online_input
 from shared.features.kinds.base import NAN
@@ -106,11 +107,12 @@ class _PastReader:
     def __init__(self, plan: FeaturePlan, layout: EventLayout, slots: Mapping[Read, int]) -> None:
         self._time: Final = slots[Read(layout.time_column, "instant")]
         self._numbers: Final = [(slots[Read(name, "number")], decimals) for name, decimals in layout.numbers]
-        self._entities: Final = [
-            (entity, [slots[Read(column, "category")] for column in entity]) for entity in layout.entities
-        ]
         specs = [feature.spec(layout) for feature in plan.history_features]
         self._specs: Final = [(spec.entity, ONLINE[spec.function], spec) for spec in specs]
+        self._entities: Final = [
+            (entity, [slots[Read(column, "category")] for column in entity], _windows(specs, entity))
+            for entity in layout.entities
+        ]
 
     def features(self, values: list[Any], history: Mapping[Entity, EntityHistory]) -> list[float]:
         """One number a history feature, in plan order; NaN where the time or a part of the key is missing."""
@@ -119,15 +121,21 @@ class _PastReader:
             return [NAN] * len(self._specs)
         numbers = tuple(fixed_point(values[slot], decimals) for slot, decimals in self._numbers)
         pasts: dict[Entity, Past] = {}
-        for entity, slots in self._entities:
-            if all(values[slot] is not None for slot in slots):
+        for entity, slots, windows in self._entities:
+            if None not in [values[slot] for slot in slots]:
                 if entity not in history:
                     raise ValueError(f"no history was read for {entity}")
-                pasts[entity] = Past(history[entity], now, numbers)
+                pasts[entity] = Past(history[entity], now, windows, numbers)
         get = pasts.get
         return [
             function(past, spec) if (past := get(entity)) is not None else NAN for entity, function, spec in self._specs
         ]
+
+
+def _windows(specs: Iterable[HistorySpec], entity: Entity) -> Ints:
+    """The spans that features of ``entity`` look at, each once."""
+    spans = {span for spec in specs if spec.entity == entity for span in (spec.window_us, spec.baseline_us) if span}
+    return np.array(sorted(spans), np.int64)
 
 
 def _encoder(layout: EventLayout, types: Mapping[str, InputColumn]) -> EventEncoder:

@@ -128,7 +128,7 @@ class Store:
         self._events = [online.event(_transaction(row)) for row in rows]
 
     def read(self, event: Event) -> dict[Entity, EntityHistory]:
-        """The newest events of each of the event's keys before it, newest first."""
+        """The newest events of each of the event's keys before it."""
         return {
             entity: self._of_key(position, key, event.time_us)
             for position, entity in enumerate(self._layout.entities)
@@ -142,7 +142,7 @@ class Store:
                 identity = place if event.id_hash is None else (event.time_us, event.id_hash)
                 found.setdefault(identity, place)
         newest = sorted(found.values(), key=self._rank, reverse=True)[: self._layout.history_limit]
-        places = [p for p in newest if (self._events[p].time_us or 0) >= before - self._layout.span_us]
+        places = [p for p in reversed(newest) if (self._events[p].time_us or 0) >= before - self._layout.span_us]
         events = [self._events[place] for place in places]
         return EntityHistory(
             time_us=np.array([event.time_us for event in events], np.int64),
@@ -168,7 +168,8 @@ def _or(value: int | None, other: int) -> int:
 
 
 def _matrix(rows: list[tuple[int | None, ...]], width: int) -> NDArray[np.int64]:
-    return np.array([[_or(value, MISSING) for value in row] for row in rows], np.int64).reshape(len(rows), width)
+    """Shape (width, n): one row a column."""
+    return np.array([[_or(value, MISSING) for value in row] for row in rows], np.int64).reshape(len(rows), width).T
 
 
 @lru_cache

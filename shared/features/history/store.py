@@ -125,10 +125,8 @@ class HistoryStore:
         span = timedelta(microseconds=layout.span_us) + longer
         async with self._database.connection() as conn:
             found = await repository.read(conn, layout_id, asked, span=span, history_limit=layout.history_limit + more)
-        record = _record(layout)
-        return {
-            pair: _history(found.get(position, b""), record, len(layout.numbers)) for position, pair in enumerate(asked)
-        }
+        packed = [found.get(position, b"") for position in range(len(asked))]
+        return dict(zip(asked, _decoded(layout, packed), strict=True))
 
     async def rows(self, layout: EventLayout, events: Sequence[Event]) -> EventRows:
         """The rows that these events add to history."""
@@ -215,28 +213,35 @@ def _before(layout: EventLayout, history: EntityHistory, moment: datetime, limit
     seen = slice(start, end)
     return EntityHistory(
         time_us=times[seen],
-        numbers=history.numbers[seen],
-        codes=history.codes[seen],
+        numbers=history.numbers[:, seen],
+        codes=history.codes[:, seen],
         label=history.label[seen],
         known_at_us=history.known_at_us[seen],
     )
 
 
-def _record(layout: EventLayout) -> "np.dtype[np.void]":
-    """One event as ``read_entity_events`` packs it."""
+def _decoded(layout: EventLayout, packed: Sequence[bytes]) -> list[EntityHistory]:
+    """Histories as ``read_entity_events`` packs them, newest event first; decoded in one go, then cut apart."""
     values = len(layout.numbers) + len(layout.codes)
-    return np.dtype([("time", ">i8"), ("known_at", ">i8"), ("values", ">i8", (values,)), ("label", ">i2")])
-
-
-def _history(packed: bytes, record: "np.dtype[np.void]", numbers: int) -> EntityHistory:
-    """Records, newest first, as arrays in ascending order of time."""
-    records = np.frombuffer(packed, record)[::-1]
+    record = np.dtype([("time", ">i8"), ("known_at", ">i8"), ("values", ">i8", (values,)), ("label", ">i2")])
+    # All of it backwards is the first history first, its oldest event first.
+    records = np.frombuffer(b"".join(reversed(packed)), record)[::-1]
+    time = records["time"] + POSTGRES_EPOCH_US
     known_at = records["known_at"].astype(np.int64)
-    values = records["values"].astype(np.int64)
-    return EntityHistory(
-        time_us=records["time"].astype(np.int64) + POSTGRES_EPOCH_US,
-        numbers=values[:, :numbers],
-        codes=values[:, numbers:],
-        label=records["label"].astype(np.int8),
-        known_at_us=np.where(known_at == INFINITY, MISSING, known_at + POSTGRES_EPOCH_US),
-    )
+    known_at = np.where(known_at == INFINITY, MISSING, known_at + POSTGRES_EPOCH_US)
+    columns = records["values"].T.astype(np.int64, order="C")
+    label = records["label"].astype(np.int8)
+    histories = []
+    end = 0
+    for length in [len(history) // record.itemsize for history in packed]:
+        part = slice(end, end := end + length)
+        histories.append(
+            EntityHistory(
+                time_us=time[part],
+                numbers=columns[: len(layout.numbers), part],
+                codes=columns[len(layout.numbers) :, part],
+                label=label[part],
+                known_at_us=known_at[part],
+            )
+        )
+    return histories

@@ -5,7 +5,6 @@ double-precision operations in the same order.
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -23,10 +22,10 @@ _SMALL: Final = 2**26
 
 @dataclass(frozen=True, slots=True)
 class EntityHistory:
-    """The newest events of one key before one moment, at most the plan's ``history_limit``, in any order.
+    """The newest events of one key before one moment, at most the plan's ``history_limit``, in ascending order of time.
 
-    ``time_us`` (n,), ``numbers`` (n, k), ``codes`` (n, c), ``known_at_us`` (n,): int64, ``MISSING`` where there is
-    nothing; ``label`` (n,): int8, -1 unknown.
+    ``time_us`` (n,), ``numbers`` (k, n), ``codes`` (c, n), ``known_at_us`` (n,): int64, ``MISSING`` where there is
+    nothing; ``label`` (n,): int8, -1 unknown. Events of equal time may stand in any order.
     """
 
     time_us: Ints
@@ -40,63 +39,61 @@ class EntityHistory:
         """No events."""
         return cls(
             time_us=np.empty(0, np.int64),
-            numbers=np.empty((0, numbers), np.int64),
-            codes=np.empty((0, codes), np.int64),
+            numbers=np.empty((numbers, 0), np.int64),
+            codes=np.empty((codes, 0), np.int64),
             label=np.empty(0, np.int8),
             known_at_us=np.empty(0, np.int64),
         )
 
 
 class Past:
-    """One entity's history as one transaction sees it; what several features need is worked out once."""
+    """One entity's history as one transaction sees it; what several features need is worked out once.
 
-    __slots__ = ("_columns", "_history", "_known", "_now", "_starts", "_sums", "_times", "numbers")
+    :param windows: those that the features of this entity ask for, in microseconds.
+    :param numbers: the transaction's own, as the layout orders them.
+    """
 
-    def __init__(self, history: EntityHistory, now_us: int, numbers: tuple[int | None, ...]) -> None:
-        """:param numbers: the transaction's own, as the layout orders them."""
-        times = history.time_us
-        if len(times) > 1 and not (times[1:] >= times[:-1]).all():
-            order = np.argsort(times, kind="stable")
-            history = EntityHistory(
-                times[order], history.numbers[order], history.codes[order], history.label[order],
-                history.known_at_us[order],
-            )  # fmt: skip
+    __slots__ = ("_columns", "_history", "_known", "_length", "_now", "_starts", "numbers")
+
+    def __init__(self, history: EntityHistory, now_us: int, windows: Ints, numbers: tuple[int | None, ...]) -> None:
         self._history: Final = history
-        self._times: Final[list[int]] = history.time_us.tolist()
+        self._length: Final = len(history.time_us)
         self._now: Final = now_us
+        self._starts: Final[dict[int, int]] = dict(
+            zip(windows.tolist(), history.time_us.searchsorted(now_us - windows).tolist(), strict=True)
+        )
+        self._columns: dict[int, tuple[Ints | None, Ints]] = {}
+        self._known: tuple[Ints, Ints] | None = None
         self.numbers: Final = numbers
-        self._starts: dict[int, int] = {}
-        self._columns: dict[int, tuple[Ints, bool]] = {}
-        self._sums: dict[tuple[int, int], tuple[int, int]] = {}
-        self._known: tuple[list[int], list[int]] | None = None
-
-    def start(self, window_us: int) -> int:
-        """Where the window begins; it ends with the last event."""
-        found = self._starts.get(window_us)
-        if found is None:
-            found = self._starts[window_us] = bisect_left(self._times, self._now - window_us)
-        return found
 
     def count(self, window_us: int) -> int:
         """Events in the window."""
-        return len(self._times) - self.start(window_us)
+        return self._length - self._starts[window_us]
 
     def values(self, column: int, window_us: int) -> Ints:
         """Numbers in the window that are not missing."""
-        found = self._columns.get(column)
-        if found is None:
-            numbers = self._history.numbers[:, column]
-            found = self._columns[column] = numbers, MISSING in numbers
-        numbers, gaps = found
-        inside = numbers[self.start(window_us) :]
-        return inside[inside != MISSING] if gaps else inside
+        inside: Ints = self._history.numbers[column, self._starts[window_us] :]
+        return inside[inside != MISSING] if self._sums(column)[0] is not None else inside
 
     def total(self, column: int, window_us: int) -> tuple[int, int]:
         """How many numbers, and their sum."""
-        found = self._sums.get((column, window_us))
+        start = self._starts[window_us]
+        if start == self._length:
+            return 0, 0
+        present, sums = self._sums(column)
+        return self._length - start if present is None else _from(present, start), _from(sums, start)
+
+    def _sums(self, column: int) -> tuple[Ints | None, Ints]:
+        """Running counts of the numbers, ``None`` where none is missing, and their running sums; both exact."""
+        found = self._columns.get(column)
         if found is None:
-            values = self.values(column, window_us)
-            found = self._sums[column, window_us] = len(values), int(np.add.reduce(values))
+            numbers = self._history.numbers[column]
+            present = None
+            if self._length and np.minimum.reduce(numbers) == MISSING:
+                known = numbers != MISSING
+                present = np.add.accumulate(known, dtype=np.int64)
+                numbers = np.where(known, numbers, 0)
+            found = self._columns[column] = present, np.add.accumulate(numbers)
         return found
 
     def centred(self, column: int, window_us: int) -> tuple[int, float, float]:
@@ -117,32 +114,35 @@ class Past:
         rest = float(total - n * centre) / count
         return centre, rest, math.sqrt(max(0.0, float(squares) / count - rest * rest))
 
-    def distinct(self, column: int, window_us: int) -> int:
-        """How many categories occur in the window."""
-        found = set(self._history.codes[self.start(window_us) :, column].tolist())
-        return len(found) - (MISSING in found)
-
-    def occurrences(self, column: int, window_us: int) -> Ints:
-        """How often each category occurs in the window, in no order."""
-        inside = self._history.codes[self.start(window_us) :, column]
-        counts: Ints = np.unique(inside[inside != MISSING], return_counts=True)[1]
-        return counts
+    def categories(self, column: int, window_us: int) -> Ints:
+        """Categories in the window, sorted, each as often as it occurs; missing ones left out."""
+        found: Ints = np.sort(self._history.codes[column, self._starts[window_us] :])
+        if len(found) and found.item(0) == MISSING:  # the least of all numbers
+            return found[found.searchsorted(MISSING, "right") :]
+        return found
 
     def labels(self, window_us: int) -> tuple[int, int]:
         """Labels in the window that are known by now, and how many of them are fraud."""
-        start = self.start(window_us)
+        start = self._starts[window_us]
+        if start == self._length:
+            return 0, 0
         if self._known is None:
             known_at, label = self._history.known_at_us, self._history.label
-            places = np.flatnonzero((label != UNKNOWN) & (known_at != MISSING) & (known_at < self._now))
-            self._known = places.tolist(), places[label[places] == 1].tolist()
-        known, fraud = self._known
-        return len(known) - bisect_left(known, start), len(fraud) - bisect_left(fraud, start)
+            known = (label != UNKNOWN) & (known_at != MISSING) & (known_at < self._now)
+            fraud = known & (label == 1)
+            self._known = np.add.accumulate(known, dtype=np.int64), np.add.accumulate(fraud, dtype=np.int64)
+        return _from(self._known[0], start), _from(self._known[1], start)
 
     def since_last(self, window_us: int) -> float:
         """Seconds since the newest event of the window; NaN for none."""
-        if not self.count(window_us):
+        if self._starts[window_us] == self._length:
             return NAN
-        return float(self._now - self._times[-1]) / 1e6
+        return float(self._now - self._history.time_us.item(-1)) / 1e6
+
+
+def _from(running: Ints, start: int) -> int:
+    """What was added from ``start`` on, of running totals that are not empty."""
+    return running.item(-1) - (running.item(start - 1) if start else 0)
 
 
 def _mean(past: Past, spec: HistorySpec) -> float:
@@ -174,11 +174,17 @@ def _extreme(pick: Callable[[Ints], np.int64]) -> Callable[[Past, HistorySpec], 
     return extreme
 
 
+def _distinct(past: Past, spec: HistorySpec) -> float:
+    found = past.categories(spec.column, spec.window_us)
+    return float(1 + np.count_nonzero(found[1:] != found[:-1])) if len(found) else 0.0
+
+
 def _entropy(past: Past, spec: HistorySpec) -> float:
-    counts = past.occurrences(spec.column, spec.window_us)
-    n = int(counts.sum())
+    found = past.categories(spec.column, spec.window_us)
+    n = len(found)
     if not n:
         return NAN
+    counts = np.diff(np.flatnonzero(found[1:] != found[:-1]), prepend=-1, append=n - 1)
     return max(0.0, float(LOG2[n]) - float(int(ENTROPY_TERMS[counts].sum())) / ENTROPY_UNIT / float(n))
 
 
@@ -203,7 +209,7 @@ ONLINE: Final[dict[HistoryFunction, Callable[[Past, HistorySpec], float]]] = {
     "max": _extreme(np.max),
     "ratio_to_mean": _ratio_to_mean,
     "deviation": _deviation,
-    "distinct": lambda past, spec: float(past.distinct(spec.column, spec.window_us)),
+    "distinct": _distinct,
     "entropy": _entropy,
     "time_since_last": lambda past, spec: past.since_last(spec.window_us),
     "first_time": lambda past, spec: 0.0 if past.count(spec.window_us) else 1.0,
