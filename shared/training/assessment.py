@@ -1,18 +1,17 @@
 """Judging a fitted model: the threshold from the validation part, the figures from the later test part."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from shared.monitoring.profile import FeatureProfile, profile_feature
 from shared.training.algorithms.base import FittedModel
 from shared.training.evaluation import ScoreCurve, evaluate
+from shared.training.evidence import Evidence, explain
 from shared.training.model import UntrainableData
 from shared.training.threshold import ReviewCapacity, ThresholdPolicy, choose_threshold
 from shared.training.training_set import TrainingSet
-
-_EXPLAINED_ROWS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,7 @@ class Assessment:
 
     ``feature_importance``: mean absolute SHAP value by feature, in log-odds, largest first.
     ``score_profile``: the distribution of the test scores.
+    ``evidence``: the rows that the figures of the test part rest on.
     """
 
     threshold: float
@@ -30,6 +30,7 @@ class Assessment:
     validation: dict[str, Any]
     feature_importance: dict[str, float]
     score_profile: FeatureProfile
+    evidence: Evidence
 
 
 def assess(model: FittedModel, data: TrainingSet, policy: ThresholdPolicy) -> Assessment:
@@ -45,20 +46,18 @@ def assess(model: FittedModel, data: TrainingSet, policy: ThresholdPolicy) -> As
     validation_labels = data.labels(split.validation)
     choice = choose_threshold(ScoreCurve.of(validation_scores, validation_labels), policy, days)
     threshold = min(choice.threshold, 1.0)  # above a score of exactly 1 there is no probability left
-    test_scores = model.predict(data.features(split.test))
+    evidence = Evidence(
+        scores=model.predict(data.features(split.test)),
+        labels=np.asarray(data.labels(split.test)),
+        explanation=explain(model, data),
+        days=data.days(split.test),
+    )
     return Assessment(
         threshold=threshold,
         policy_met=choice.met and threshold == choice.threshold,
-        metrics=evaluate(test_scores, data.labels(split.test), threshold),
+        metrics=evaluate(evidence.scores, evidence.labels, threshold),
         validation=evaluate(validation_scores, validation_labels, threshold),
-        feature_importance=_importance(model, data),
-        score_profile=profile_feature("fraud_score", test_scores),
+        feature_importance=evidence.explanation.importance(data.table.feature_names),
+        score_profile=profile_feature("fraud_score", evidence.scores),
+        evidence=evidence,
     )
-
-
-def _importance(model: FittedModel, data: TrainingSet) -> dict[str, float]:
-    test = data.features(data.split.test)
-    rows = np.unique(np.linspace(0, len(test) - 1, min(_EXPLAINED_ROWS, len(test))).astype(np.int64))
-    strength = np.abs(model.contributions(test[rows])[:, :-1]).mean(axis=0)
-    order = np.argsort(-strength, kind="stable")
-    return {data.table.feature_names[i]: round(float(strength[i]), 6) for i in order}
