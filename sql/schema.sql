@@ -69,10 +69,13 @@ CREATE TABLE feature_sets (
     orchestration_id text,
     progress jsonb,
     content_hash text,
+    plan_given boolean NOT NULL DEFAULT false,
+    plan_of uuid,
     CONSTRAINT feature_sets_pkey PRIMARY KEY (id),
     CONSTRAINT feature_sets_status_check CHECK (status IS NOT NULL AND (status IN ('PENDING', 'PROCESSING', 'COMPLETED', 'FAILED'))),
     CONSTRAINT feature_sets_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
-    CONSTRAINT feature_sets_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
+    CONSTRAINT feature_sets_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE,
+    CONSTRAINT feature_sets_plan_of_fkey FOREIGN KEY (plan_of) REFERENCES feature_sets(id) ON DELETE SET NULL
 );
 
 CREATE INDEX idx_feature_sets_dataset ON feature_sets (dataset_id);
@@ -82,6 +85,8 @@ CREATE INDEX idx_feature_sets_selected_features ON feature_sets USING gin (selec
 COMMENT ON COLUMN feature_sets.orchestration_id IS 'Instance id of the durable orchestration that computes this feature set';
 COMMENT ON COLUMN feature_sets.progress IS 'Progress by stage';
 COMMENT ON COLUMN feature_sets.content_hash IS 'Hash of the feature plan; equal hashes give equal features';
+COMMENT ON COLUMN feature_sets.plan_given IS 'Whether the caller gave the plan; if not, it was fitted here';
+COMMENT ON COLUMN feature_sets.plan_of IS 'The feature set whose plan was given, where it was given by its set';
 
 CREATE TABLE ml_models (
     id uuid NOT NULL DEFAULT gen_random_uuid(),

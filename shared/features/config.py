@@ -1,18 +1,32 @@
 """What a user may say about the features of a dataset. Everything is optional; ``inference`` fills in the rest."""
 
+import re
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.features.history.events import MAX_HISTORY
-from shared.features.history.specs import OF_CODE, OF_NUMBER, HistoryFunction, window_us
+from shared.features.history.specs import OF_CODE, OF_LABEL, OF_NUMBER, HistoryFunction, window_us
 
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Key = Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=2)]
 Group = Literal["transaction", "temporal", "behavioural"]
 Transform = Literal["raw", "log", "zscore", "clipped"]
 
-# Minutes, hours or days.
-Window = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}[mhd]$")]
+_MICROSECOND = timedelta(microseconds=1)
+_WINDOW = r"[1-9]\d{0,3}[mhd]"
+
+
+def _possible_window(window: str) -> str:
+    if not re.fullmatch(_WINDOW, window, re.ASCII):
+        raise ValueError("a window is 1 to 9999 minutes, hours or days, such as 30m, 24h or 7d")
+    return window
+
+
+Window = Annotated[
+    str, AfterValidator(_possible_window), Field(json_schema_extra={"pattern": f"^{_WINDOW}$", "examples": ["24h"]})
+]
 
 GROUPS: tuple[Group, ...] = ("transaction", "temporal", "behavioural")
 
@@ -27,17 +41,17 @@ class _Document(BaseModel):
 class Duration(_Document):
     """Days from ``start`` to ``end``, both timestamp columns."""
 
-    start: ColumnName
-    end: ColumnName
+    start: ColumnName = Field(description="The earlier timestamp.")
+    end: ColumnName = Field(description="The later timestamp.")
 
 
 class Distance(_Document):
     """Great-circle kilometres between two points, each given by a latitude and a longitude column (degrees)."""
 
-    from_latitude: ColumnName
-    from_longitude: ColumnName
-    to_latitude: ColumnName
-    to_longitude: ColumnName
+    from_latitude: ColumnName = Field(description="Latitude of the first place in degrees.")
+    from_longitude: ColumnName = Field(description="Longitude of the first place in degrees.")
+    to_latitude: ColumnName = Field(description="Latitude of the second place in degrees.")
+    to_longitude: ColumnName = Field(description="Longitude of the second place in degrees.")
 
     def columns(self) -> tuple[str, str, str, str]:
         """The four columns, in the order of the fields."""
@@ -47,8 +61,8 @@ class Distance(_Document):
 class Ratio(_Document):
     """``numerator`` divided by ``denominator``, both numeric columns."""
 
-    numerator: ColumnName
-    denominator: ColumnName
+    numerator: ColumnName = Field(description="What is divided.")
+    denominator: ColumnName = Field(description="What it is divided by.")
 
 
 class HistoryFeature(_Document):
@@ -57,11 +71,11 @@ class HistoryFeature(_Document):
     ``entity`` is one column or a pair. ``acceleration`` compares with the longer window ``baseline``.
     """
 
-    entity: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=2)]
-    function: HistoryFunction
-    window: Window
-    column: ColumnName | None = None
-    baseline: Window | None = None
+    entity: Key = Field(description="The column, or the two, that the events have in common.")
+    function: HistoryFunction = Field(description="What is computed of the events.")
+    window: Window = Field(description="How far back: minutes, hours or days.")
+    column: ColumnName | None = Field(default=None, description="The column that the function is of, if of any.")
+    baseline: Window | None = Field(default=None, description="The longer window that acceleration compares with.")
 
     @model_validator(mode="after")
     def _fits_its_function(self) -> Self:
@@ -76,65 +90,148 @@ class HistoryFeature(_Document):
         return self
 
 
+class RecursiveElimination(_Document):
+    """Drop the weakest features round by round while a model of the rest stays as good.
+
+    Models are fitted on the earlier three quarters of the sample and judged on the later quarter; a feature is as
+    strong as its mean absolute SHAP value.
+    """
+
+    step: float = Field(default=0.2, ge=0.02, le=0.5, description="Share of the features that each round drops.")
+    min_features: int = Field(default=5, ge=1, le=1000, description="No round begins with fewer features than this.")
+    tolerance: float = Field(
+        default=0.005,
+        ge=0,
+        le=0.2,
+        description="How much average precision below the best round the chosen, smallest set may have.",
+    )
+
+
 class SelectionConfig(_Document):
     """How features are chosen. All of it looks at the training part only."""
 
-    enabled: bool = True
-    max_features: int = Field(default=60, ge=1, le=1000)
-    min_variance: float = Field(default=1e-12, ge=0)
-    max_correlation: float = Field(default=0.995, gt=0, le=1)
-    sample_rows: int = Field(default=100_000, ge=1_000, le=2_000_000)
-    seed: int = Field(default=7, ge=0, le=2**31 - 1)
+    enabled: bool = Field(default=True, description="Whether anything is dropped; features are ranked either way.")
+    max_features: int = Field(default=60, ge=1, le=1000, description="At most so many features are chosen.")
+    min_variance: float = Field(default=1e-12, ge=0, description="Features that vary no more than this are dropped.")
+    max_correlation: float = Field(
+        default=0.995,
+        gt=0,
+        le=1,
+        description="Of two features whose correlation is beyond this, the lower ranked is dropped.",
+    )
+    sample_rows: int = Field(
+        default=100_000, ge=1_000, le=2_000_000, description="Rows of the training part to choose by."
+    )
+    seed: int = Field(default=7, ge=0, le=2**31 - 1, description="Seed of the sample and of the models.")
+    recursive_elimination: RecursiveElimination | None = Field(
+        default=None, description="Whether, and how, the weakest of the chosen are dropped again; null: not."
+    )
 
 
 class FeatureConfig(_Document):
-    """The request for a feature set. ``None`` means: infer it from the dataset's schema.
+    """The request for a feature set. ``None`` means: infer it from the dataset's schema."""
 
-    ``protected_columns`` (bias monitoring) and ``excluded_columns`` (identities, label-derived columns) never become
-    features and are never read to make one.
+    label_column: ColumnName | None = Field(
+        default=None, description="The label: 1, true, yes or fraud for fraud; 0, false, no or genuine for the rest."
+    )
+    time_column: ColumnName | None = Field(default=None, description="When the transaction took place.")
+    id_column: ColumnName | None = Field(default=None, description="The transaction's identifier; never a feature.")
+    amount_column: ColumnName | None = Field(default=None, description="The amount paid.")
+    entity_columns: tuple[ColumnName, ...] | None = Field(
+        default=None, description="Keys of customers, cards, devices, addresses and payees, who have a history."
+    )
+    protected_columns: tuple[ColumnName, ...] | None = Field(
+        default=None,
+        description="Kept for bias monitoring only: never features and never read to make one.",
+    )
+    excluded_columns: tuple[ColumnName, ...] | None = Field(
+        default=None,
+        description="Identities and columns derived from the label: never features and never read to make one.",
+    )
+    categorical_columns: tuple[ColumnName, ...] | None = Field(
+        default=None, description="Columns that are encoded as categories, whole numbers among them."
+    )
+    frequency_columns: tuple[ColumnName, ...] | None = Field(
+        default=None,
+        description="Categorical columns that may be encoded by their frequency: by default not the entities, whose "
+        "populations grow, so that every newcomer would look like a stranger.",
+    )
+    target_columns: tuple[ColumnName, ...] | None = Field(
+        default=None,
+        description="Categorical columns to encode by the share of fraud among earlier transactions of the category.",
+    )
 
-    ``groups`` are by default those the dataset allows: ``behavioural``, which is history, needs a time and an entity.
+    groups: tuple[Group, ...] | None = Field(
+        default=None,
+        description="Groups of features; by default those the dataset allows. Behavioural, which is history, needs a "
+        "time and an entity.",
+    )
+    windows: tuple[Window, ...] = Field(
+        default=(), description="Windows of the history features that are proposed; by default 1h, 24h, 7d and 30d."
+    )
+    transforms: dict[ColumnName, tuple[Transform, ...]] | None = Field(
+        default=None,
+        description="Transforms by numeric column; by default all of them for the amount; others raw, "
+        "and in logarithms where the tail is heavy.",
+    )
+    ratios: tuple[Ratio, ...] | None = Field(default=None, description="Quotients of two numeric columns.")
+    durations: tuple[Duration, ...] | None = Field(default=None, description="Days between two timestamps.")
+    distances: tuple[Distance, ...] | None = Field(default=None, description="Kilometres between two places.")
 
-    ``frequency_columns`` are the categorical columns that may be encoded by their frequency: by default not the
-    entities, whose populations grow, so that every newcomer would look like a stranger.
+    history: Annotated[tuple[HistoryFeature, ...], Field(max_length=500)] | None = Field(
+        default=None, description="History features one by one; without it they are proposed."
+    )
+    history_entities: tuple[Key, ...] | None = Field(
+        default=None, description="Columns, or pairs of them, whose history is proposed; by default the entities found."
+    )
+    history_values: tuple[ColumnName, ...] | None = Field(
+        default=None, description="Numeric columns that proposed history adds up; by default the amount."
+    )
+    history_features: int = Field(
+        default=40, ge=1, le=500, description="At most so many history features are proposed."
+    )
+    history_limit: int = Field(
+        default=MAX_HISTORY, ge=1, le=MAX_HISTORY, description="A transaction sees the newest so many events of a key."
+    )
+    history_horizon: Window = Field(
+        default="90d", description="How far back time_since_last and first_time look when they are proposed."
+    )
+    label_delay_days: float | None = Field(
+        default=None,
+        ge=0,
+        le=3650,
+        description="Days after its transaction from which a label counts as known to later ones; without it and "
+        "without label_time_column no feature looks at past labels.",
+    )
+    label_time_column: ColumnName | None = Field(
+        default=None, description="When the label became known; instead of label_delay_days."
+    )
 
-    ``history`` lists history features one by one; without it at most ``history_features`` are proposed, over
-    ``history_entities`` and ``history_values`` and the ``windows``. A transaction sees the newest ``history_limit``
-    events of a key. Past labels count from ``label_time_column`` on, or ``label_delay_days`` after their transaction;
-    with neither no feature looks at them.
-    """
-
-    label_column: ColumnName | None = None
-    time_column: ColumnName | None = None
-    id_column: ColumnName | None = None
-    amount_column: ColumnName | None = None
-    entity_columns: tuple[ColumnName, ...] | None = None
-    protected_columns: tuple[ColumnName, ...] | None = None
-    excluded_columns: tuple[ColumnName, ...] | None = None
-    categorical_columns: tuple[ColumnName, ...] | None = None
-    frequency_columns: tuple[ColumnName, ...] | None = None
-
-    groups: tuple[Group, ...] | None = None
-    windows: tuple[Window, ...] = ()
-    transforms: dict[ColumnName, tuple[Transform, ...]] | None = None
-    ratios: tuple[Ratio, ...] | None = None
-    durations: tuple[Duration, ...] | None = None
-    distances: tuple[Distance, ...] | None = None
-
-    history: Annotated[tuple[HistoryFeature, ...], Field(max_length=500)] | None = None
-    history_entities: tuple[Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=2)], ...] | None = None
-    history_values: tuple[ColumnName, ...] | None = None
-    history_features: int = Field(default=40, ge=1, le=500)
-    history_limit: int = Field(default=MAX_HISTORY, ge=1, le=MAX_HISTORY)
-    history_horizon: Window = "90d"
-    label_delay_days: float | None = Field(default=None, ge=0, le=3650)
-    label_time_column: ColumnName | None = None
-
-    one_hot_limit: int = Field(default=20, ge=0, le=200)
-    frequency_limit: int = Field(default=10_000, ge=0, le=100_000)
-    high_value_quantile: float = Field(default=0.95, gt=0.5, lt=1)
-    train_fraction: float = Field(default=0.8, ge=0.1, le=0.95)
-    selection: SelectionConfig = SelectionConfig()
+    one_hot_limit: int = Field(
+        default=20, ge=0, le=200, description="Categorical columns of at most so many values are encoded one by one."
+    )
+    frequency_limit: int = Field(
+        default=10_000, ge=0, le=100_000, description="At most so many values of a column get a frequency."
+    )
+    target_folds: int = Field(
+        default=5,
+        ge=2,
+        le=50,
+        description="Blocks of time of the training part; target encoding of one is fitted on those before it.",
+    )
+    target_smoothing: float = Field(
+        default=50,
+        ge=0,
+        le=1e9,
+        description="Transactions of the overall share of fraud that target encoding adds to those of a category.",
+    )
+    high_value_quantile: float = Field(
+        default=0.95, gt=0.5, lt=1, description="Amounts above this quantile of the training part are high."
+    )
+    train_fraction: float = Field(
+        default=0.8, ge=0.1, le=0.95, description="Share of the rows, the earliest, that features are fitted on."
+    )
+    selection: SelectionConfig = Field(default=SelectionConfig(), description="How features are chosen.")
 
     @model_validator(mode="after")
     def _roles_do_not_contradict(self) -> Self:
@@ -145,6 +242,9 @@ class FeatureConfig(_Document):
             column = getattr(self, role)
             if column is not None and column in protected:
                 raise ValueError(f"{column!r} cannot be both {role} and protected")
+        delay = timedelta(days=self.label_delay_days or 0) // _MICROSECOND
+        if late := [f for f in self.history or () if f.function in OF_LABEL and window_us(f.window) <= delay]:
+            raise ValueError(f"no label would be known within {late[0].window}: label_delay_days is as long or longer")
         roles = {self.label_column, self.id_column, self.label_time_column} - {None}
         never = protected | set(self.excluded_columns or ()) | roles
         for name, used in self._derived_columns():
@@ -154,6 +254,7 @@ class FeatureConfig(_Document):
 
     def _derived_columns(self) -> list[tuple[str, set[str | None]]]:
         return [
+            ("target_columns", set(self.target_columns or ())),
             ("transforms", set(self.transforms or ())),
             ("ratios", {column for ratio in self.ratios or () for column in (ratio.numerator, ratio.denominator)}),
             ("durations", {column for span in self.durations or () for column in (span.start, span.end)}),
