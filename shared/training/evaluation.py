@@ -33,7 +33,7 @@ class ScoreCurve:
     @classmethod
     def of(cls, scores: npt.ArrayLike, labels: npt.ArrayLike) -> "ScoreCurve":
         """:raises ValueError: lengths differ, no rows, a score is not finite, or a label is neither 0 nor 1."""
-        s, y = _checked(scores, labels)
+        s, y = checked(scores, labels)
         order = np.argsort(-s, kind="stable")
         s, y = s[order], y[order]
         last = np.append(np.flatnonzero(s[1:] != s[:-1]), len(s) - 1)
@@ -116,7 +116,7 @@ class Confusion:
     @classmethod
     def at(cls, scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> "Confusion":
         """Decisions are ``score >= threshold``."""
-        s, y = _checked(scores, labels)
+        s, y = checked(scores, labels)
         flagged = s >= threshold
         fraud = y == 1
         tp, fp = int(np.sum(flagged & fraud)), int(np.sum(flagged & ~fraud))
@@ -153,16 +153,25 @@ class Confusion:
 
 def brier_score(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Mean squared difference of probability and outcome (Brier 1950)."""
-    s, y = _checked(scores, labels)
+    s, y = checked(scores, labels)
     return float(np.mean((s - y) ** 2))
 
 
 def log_loss(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Mean negative log likelihood in nats; probabilities are kept one float64 epsilon away from 0 and 1."""
-    s, y = _checked(scores, labels)
+    return float(np.mean(row_log_losses(*checked(scores, labels))))
+
+
+def row_log_losses(scores: Floats, labels: npt.ArrayLike) -> Floats:
+    """The negative log likelihood of each row in nats, shape (n,); see :func:`log_loss`."""
     eps = float(np.finfo(np.float64).eps)
-    p = np.clip(s, eps, 1 - eps)
-    return float(-np.mean(np.where(y == 1, np.log(p), np.log1p(-p))))
+    p = np.clip(scores, eps, 1 - eps)
+    return -np.log(np.where(np.asarray(labels) == 1, p, 1 - p))
+
+
+def calibration_edges(rising: Floats, bins: int = _CALIBRATION_BINS) -> Floats:
+    """The lowest score of each bin but the first, from scores in rising order."""
+    return rising[(np.arange(1, bins) * len(rising)) // bins]
 
 
 def calibration_error(scores: npt.ArrayLike, labels: npt.ArrayLike, bins: int = _CALIBRATION_BINS) -> float:
@@ -171,11 +180,10 @@ def calibration_error(scores: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 
 
     (Naeini, Cooper, Hauskrecht 2015, with the adaptive bins of Nguyen and O'Connor 2015.)
     """
-    s, y = _checked(scores, labels)
+    s, y = checked(scores, labels)
     order = np.argsort(s, kind="stable")
     s, y = s[order], y[order]
-    edges = np.searchsorted(s, s[(np.arange(1, bins) * len(s)) // bins], side="left")
-    starts = np.unique(np.concatenate(([0], edges)))
+    starts = np.unique(np.concatenate(([0], np.searchsorted(s, calibration_edges(s, bins), side="left"))))
     gaps = np.abs(np.add.reduceat(s, starts) - np.add.reduceat(y.astype(np.float64), starts))
     return float(gaps.sum() / len(s))
 
@@ -191,7 +199,7 @@ def evaluate(scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float) -> 
     :param scores: shape (n,), probabilities between 0 and 1.
     :raises ValueError: as :meth:`ScoreCurve.of`, or a score outside [0, 1].
     """
-    s, y = _checked(scores, labels)
+    s, y = checked(scores, labels)
     if s.min() < 0 or s.max() > 1:
         raise ValueError("scores must be probabilities between 0 and 1")
     curve = ScoreCurve.of(s, y)
@@ -227,7 +235,11 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def _checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Counts]:
+def checked(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Counts]:
+    """Both as arrays.
+
+    :raises ValueError: lengths differ, no rows, a score is not finite, or a label is neither 0 nor 1.
+    """
     s = np.asarray(scores, dtype=np.float64)
     y = np.asarray(labels, dtype=np.int64)
     if s.ndim != 1 or s.shape != y.shape:

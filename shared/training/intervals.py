@@ -1,0 +1,136 @@
+"""How sure is a figure? Confidence intervals by the bootstrap.
+
+A resample draws n of the n rows with replacement, all rows alike, so that the number of frauds varies as it would in
+another month; resampling each class by itself would hide that variation, which precision and cost depend on. The
+interval lies between the 2.5 % and the 97.5 % quantile of the resampled figures (Efron and Tibshirani 1993, An
+Introduction to the Bootstrap, chapters 6 and 13).
+
+Three departures from the plain percentile interval:
+
+- The calibration error is a mean of absolute values, which noise can only raise, so each resample lies above what it
+  resamples. Its interval is the reflected ("basic") one, cut off at 0.
+- A share of rows (recall, precision …) that was 5 of 5 is 5 of 5 in every resample: its interval is widened to
+  Wilson's.
+- With fewer than ``MIN_EVENTS`` rows of a class there is no interval but for shares.
+
+Rows count as independent. Where frauds come in series (one card, one night) the truth is wider.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.training.evaluation import FPR_LIMITS, Floats
+from shared.training.resampling import MAX_GROUPS, Costs, ScoreGroups
+
+LEVEL: Final = 0.95
+RESAMPLES: Final = 1000
+SEED: Final = 20_240_229
+MIN_EVENTS: Final = 10
+_Z: Final = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+_TAILS: Final = (100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2)
+
+Interval = dict[str, float]
+
+
+def method() -> dict[str, Any]:
+    """How intervals are made, for the record."""
+    return {"name": "percentile bootstrap", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
+
+
+def wilson(part: float, whole: float) -> Interval | None:
+    """Wilson's score interval of a share (Wilson 1927; the choice of Brown, Cai, DasGupta 2001 for few rows).
+
+    None when ``whole`` is 0.
+    """
+    if not whole:
+        return None
+    share, z2 = part / whole, _Z**2
+    middle = (share + z2 / (2 * whole)) / (1 + z2 / whole)
+    half = _Z / (1 + z2 / whole) * np.sqrt(share * (1 - share) / whole + z2 / (4 * whole**2))
+    # At the ends the formula gives the share itself; rounding must not carry it past.
+    return {"low": float(min(max(middle - half, 0.0), share)), "high": float(max(min(middle + half, 1.0), share))}
+
+
+def percentile(samples: Floats) -> Interval | None:
+    """The middle 95 % of resampled figures; those that were undefined (NaN) are left out. None if all were."""
+    defined = samples[~np.isnan(samples)]
+    if not len(defined):
+        return None
+    low, high = np.percentile(defined, _TAILS)
+    return {"low": float(low), "high": float(high)}
+
+
+def share_interval(samples: Floats, part: float, whole: float) -> Interval | None:
+    """The interval of ``part / whole``: of its resamples, widened to Wilson's."""
+    drawn, closed = percentile(samples), wilson(part, whole)
+    if drawn is None or closed is None:
+        return closed
+    return {"low": min(drawn["low"], closed["low"]), "high": max(drawn["high"], closed["high"])}
+
+
+def figure_intervals(
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    figures: Mapping[str, Any],
+    costs: Costs | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    max_groups: int = MAX_GROUPS,
+) -> dict[str, Interval | None]:
+    """95 % intervals by the name of the figure. Equal input gives equal intervals.
+
+    :param scores: shape (n,), probabilities. :param labels: shape (n,), 0 or 1.
+    :param figures: what :func:`shared.training.evaluation.evaluate` says of them, the threshold included.
+    :param costs: for ``cost_total`` and ``cost_per_transaction``, which are left out without them.
+    :returns: None where a figure is undefined, or is no share and rests on fewer than ``MIN_EVENTS`` rows of a class.
+    """
+    groups = ScoreGroups.of(scores, labels, figures["threshold"], max_groups)
+    merged = {name: value[0] for name, value in groups.figures(groups.actual, costs, None).items()}
+    parts: dict[str, list[Floats]] = {name: [] for name in merged}
+    rng = np.random.default_rng(seed)
+    for drawn in groups.draws(rng, resamples):
+        for name, values in groups.figures(drawn, costs, rng).items():
+            parts[name].append(values)
+    shares = _shares(figures)
+    enough = min(figures["frauds"], figures["rows"] - figures["frauds"]) >= MIN_EVENTS
+    found: dict[str, Interval | None] = {}
+    for name, value in merged.items():
+        exact = figures.get(name, value)
+        if exact is None or not (enough or name in shares):
+            found[name] = None
+            continue
+        samples = np.concatenate(parts[name]) + (exact - value if np.isfinite(value) else 0)
+        if name in shares:
+            found[name] = share_interval(samples, *shares[name])
+        else:
+            found[name] = _reflected(samples, exact) if name == "calibration_error" else percentile(samples)
+    return found
+
+
+def _shares(figures: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Figures that are a share of rows, as part and whole."""
+    count, rows, frauds = figures["confusion"], figures["rows"], figures["frauds"]
+    hits, alarms = count["true_positives"], count["false_positives"]
+    shares = {
+        "precision": (hits, hits + alarms),
+        "recall": (hits, frauds),
+        "fpr": (alarms, rows - frauds),
+        "accuracy": (hits + count["true_negatives"], rows),
+        "flag_rate": (hits + alarms, rows),
+        "fraud_rate": (frauds, rows),
+    }
+    for name in (f"recall_at_fpr_{limit}" for limit in FPR_LIMITS):
+        if figures[name] is not None:
+            shares[name] = (figures[name] * frauds, frauds)
+    return shares
+
+
+def _reflected(samples: Floats, value: float) -> Interval | None:
+    drawn = percentile(samples)
+    if drawn is None:
+        return None
+    return {"low": max(2 * value - drawn["high"], 0.0), "high": max(2 * value - drawn["low"], 0.0)}
