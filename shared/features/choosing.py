@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.features.fitting import training_part
 from shared.features.plan import FeaturePlan
 from shared.features.selection import SelectionResult, select_features, stratified_sample
 from shared.features.tables import ID, LABEL, TIME
 from shared.monitoring.profile import ReferenceProfile, profile_feature
+from shared.platform.errors import InvalidContent
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,32 +27,54 @@ PREVIEW_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The outcome: the plan of the selected features, why them, their profile, and a preview of everything."""
+    """The outcome: the plan of the selected features, why them, their profile, and a preview of everything.
+
+    There is no ``selection`` where a plan was given and the training part lacks labels of both classes.
+    """
 
     plan: FeaturePlan
-    selection: SelectionResult
+    selection: SelectionResult | None
     profile: ReferenceProfile
     preview: dict[str, Any]
 
+    def report(self) -> dict[str, Any]:
+        """What ``feature_sets.selection_report`` says of the choice."""
+        if self.selection is not None:
+            return self.selection.report()
+        return {
+            "part": "training",
+            "training_rows": self.profile.rows,
+            "ranking": [],
+            "unranked": "the training part does not have labels of both classes",
+        }
 
-def choose_features(plan: FeaturePlan, table: Path) -> Choice:
+
+def choose_features(plan: FeaturePlan, table: Path, *, plan_given: bool = False) -> Choice:
     """Select on the training part of the feature table and profile it.
 
     :param plan: of every feature in the table.
+    :param plan_given: keep the plan as it is; its features are only ranked, and only where there are labels.
+    :raises InvalidContent: the training part has no rows, or elimination was asked for and has too few labels.
     """
     import polars as pl
 
     context = pl.read_parquet(table, columns=[LABEL, TIME])
-    rows = training_rows(plan, context)
+    rows = _training_rows(plan, context)
     labels = context[LABEL][:rows].fill_null(-1).to_numpy()
-    positions = stratified_sample(labels, plan.config.selection.sample_rows, plan.config.selection.seed)
+    config = plan.config.selection
+    if plan_given:
+        config = config.model_copy(update={"enabled": False, "recursive_elimination": None})
+    positions = stratified_sample(labels, config.sample_rows, config.seed)
     sample: dict[str, NDArray[np.float32]] = {}
     statistics: dict[str, dict[str, Any]] = {}
     for name, values in _columns(table, plan.feature_names):
         sample[name] = values[:rows][positions]
         statistics[name] = basic_statistics(values)
-    selection = select_features(pl.DataFrame(sample), labels[positions], plan.config.selection, training_rows=rows)
-    chosen = plan.select(feature.name for feature in selection.selected)
+    selection, chosen = None, plan
+    if not plan_given or len(np.unique(labels[positions])) == 2:
+        selection = select_features(pl.DataFrame(sample), labels[positions], config, training_rows=rows)
+    if selection is not None and not plan_given:
+        chosen = plan.select(feature.name for feature in selection.selected)
     profile = ReferenceProfile(
         rows=rows,
         features=tuple(profile_feature(name, values[:rows]) for name, values in _columns(table, chosen.feature_names)),
@@ -58,11 +82,16 @@ def choose_features(plan: FeaturePlan, table: Path) -> Choice:
     return Choice(chosen, selection, profile, _preview(plan, table, statistics))
 
 
-def training_rows(plan: FeaturePlan, context: "pl.DataFrame") -> int:
-    """How many of the table's first rows the plan was fitted on."""
-    if plan.fit.until is None:
-        return min(plan.fit.rows, context.height)
-    return int((context[TIME] <= plan.fit.until).sum())
+def _training_rows(plan: FeaturePlan, context: "pl.DataFrame") -> int:
+    """How many of the table's first rows are its training part."""
+    import polars as pl
+
+    time = TIME if plan.config.time_column is not None else None
+    part, _ = training_part(context.lazy(), time, plan.config.train_fraction)
+    rows = int(part.select(pl.len()).collect().item())
+    if not rows:
+        raise InvalidContent("the dataset has no rows to describe features on", target="dataset_id")
+    return rows
 
 
 def basic_statistics(values: NDArray[np.float32]) -> dict[str, Any]:

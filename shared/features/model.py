@@ -8,13 +8,14 @@ Life of a feature set::
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.datasets.model import DatasetSchema
+from shared.datasets.model import DatasetSchema, DatasetStatistics
 from shared.features.config import FeatureConfig
+from shared.features.plan import FeaturePlan
 
 
 class FeatureSetStatus(StrEnum):
@@ -44,7 +45,15 @@ class FeatureSetRequest(BaseModel):
     dataset_id: UUID
     output_name: str = Field(min_length=1, max_length=255)
     description: str | None = Field(None, max_length=10_000)
-    config: FeatureConfig = FeatureConfig()
+    config: FeatureConfig | None = Field(None, description="What the features are to be; all of it may be left out.")
+    plan: FeaturePlan | None = Field(None, description="A complete plan to run as it is; instead of config.")
+    plan_of: UUID | None = Field(None, description="The completed feature set whose plan to run; instead of config.")
+
+    @model_validator(mode="after")
+    def _one_of_the_three(self) -> Self:
+        if sum(given is not None for given in (self.config, self.plan, self.plan_of)) > 1:
+            raise ValueError("give at most one of config, plan and plan_of")
+        return self
 
 
 class SourceDataset(BaseModel):
@@ -55,7 +64,9 @@ class SourceDataset(BaseModel):
     version: str
     storage_path: str
     status: str
+    row_count: int | None
     schema_: DatasetSchema = Field(alias="schema")
+    statistics: DatasetStatistics | None
 
 
 class StageProgress(BaseModel):
@@ -112,6 +123,8 @@ class FeatureSet(BaseModel):
     processing_time_seconds: int | None
     progress: Progress | None
     content_hash: str | None
+    plan_given: bool = False
+    plan_of: UUID | None = None
     orchestration_id: str | None
     created_by: UUID | None
     created_at: datetime
@@ -132,6 +145,7 @@ class FeatureSetFiles:
         self.plan = f"{self.prefix}plan.json"
         self.profile = f"{self.prefix}profile.json"
         self.ranking = f"{self.prefix}ranking.svg"
+        self.elimination = f"{self.prefix}elimination.svg"
         self.preview = f"{self.prefix}preview.json"
         self.work = f"{self.prefix}work/"
         self.work_plan = f"{self.work}plan.json"

@@ -38,6 +38,7 @@ async def insert(
     request: FeatureSetRequest,
     config: FeatureConfig,
     *,
+    plan_given: bool,
     created_by: UUID | None,
     now: datetime,
 ) -> FeatureSet:
@@ -48,6 +49,8 @@ async def insert(
         "name": request.output_name,
         "description": request.description,
         "config": Jsonb(config.model_dump(mode="json")),
+        "plan_given": plan_given,
+        "plan_of": request.plan_of,
         "progress": _json(Progress()),
         "storage_path": FeatureSetFiles(feature_set_id).prefix,
         "orchestration_id": orchestration_id_of(feature_set_id),

@@ -1,18 +1,24 @@
 """Use cases of feature sets."""
 
+import asyncio
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
+from pydantic import ValidationError
 
 from shared.audit import service as audit
 from shared.audit.model import Origin
 from shared.datasets.model import DatasetStatus
 from shared.features import repository
+from shared.features.compatibility import require_fit, require_sound
+from shared.features.config import FeatureConfig
 from shared.features.inference import infer_config
+from shared.features.labels import require_learnable
 from shared.features.model import FeatureSet, FeatureSetFiles, FeatureSetRequest, FeatureSetStatus
+from shared.features.plan import FeaturePlan
 from shared.features.stages import FeatureStages
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
@@ -37,8 +43,12 @@ class FeatureService:
     async def request(self, request: FeatureSetRequest, *, caller: Caller, origin: Origin) -> FeatureSet:
         """A pending feature set whose configuration is complete: what was left open has been inferred.
 
-        :raises InvalidContent: there is no such dataset, or the configuration does not fit its columns.
-        :raises Conflict: the dataset is not active.
+        With a plan, the request's own or another set's, nothing will be fitted or chosen, and the configuration is
+        that of the plan.
+
+        :raises InvalidContent: there is no such dataset or set, the configuration or the plan does not fit the
+            dataset's columns, or its statistics tell that there is nothing to learn from.
+        :raises Conflict: the dataset is not active, or the set whose plan is wanted is not completed.
         """
         async with self._database.connection() as conn:
             source = await repository.get_source(conn, request.dataset_id)
@@ -46,10 +56,25 @@ class FeatureService:
             raise invalid_field("dataset_id", "no dataset has this id")
         if source.status != DatasetStatus.ACTIVE:
             raise Conflict(f"the dataset is {source.status}", target="dataset_id")
-        config = infer_config(source.schema_, request.config)
+        plan = await self._given_plan(request)
+        if plan is None:
+            config = infer_config(source.schema_, request.config or FeatureConfig())
+            require_learnable(source, config)
+        else:
+            config = plan.config
+            require_fit(plan, source.schema_, target="plan" if request.plan_of is None else "plan_of")
+        feature_set_id = uuid4()
+        if plan is not None:
+            await self._blobs.upload_bytes(FeatureSetFiles(feature_set_id).work_plan, plan.to_json())
         async with self._database.transaction() as conn:
             created = await repository.insert(
-                conn, uuid4(), request, config, created_by=caller.user_id, now=self._clock()
+                conn,
+                feature_set_id,
+                request,
+                config,
+                plan_given=plan is not None,
+                created_by=caller.user_id,
+                now=self._clock(),
             )
             await audit.record(
                 conn,
@@ -58,9 +83,29 @@ class FeatureService:
                 action="CREATE",
                 resource_type="feature_set",
                 resource_id=created.id,
-                new={"name": created.name, "dataset_id": str(created.dataset_id)},
+                new={
+                    "name": created.name,
+                    "dataset_id": str(created.dataset_id),
+                    "plan_given": created.plan_given,
+                    "plan_of": str(created.plan_of) if created.plan_of else None,
+                },
             )
         return created
+
+    async def _given_plan(self, request: FeatureSetRequest) -> FeaturePlan | None:
+        """The plan that the request wants to be run as it is."""
+        if request.plan is not None:
+            require_sound(request.plan, target="plan")
+            return request.plan
+        if request.plan_of is None:
+            return None
+        try:
+            document = await self._plan_document(request.plan_of, target="plan_of")
+            return await asyncio.to_thread(FeaturePlan.from_json, document)
+        except NotFound as error:
+            raise invalid_field("plan_of", error.message) from error
+        except ValidationError as error:
+            raise Conflict("the plan of that feature set cannot be read any more", target="plan_of") from error
 
     async def get(self, feature_set_id: UUID) -> FeatureSet:
         """One feature set.
@@ -91,9 +136,7 @@ class FeatureService:
         :raises NotFound: there is none with this id.
         :raises Conflict: it is not completed.
         """
-        found = await self.get(feature_set_id)
-        if found.status is not FeatureSetStatus.COMPLETED:
-            raise Conflict(f"the feature set is {found.status}", target="feature_set_id")
+        found = await self._completed(feature_set_id)
         preview: dict[str, Any] = orjson.loads(await self._blobs.read_bytes(FeatureSetFiles(feature_set_id).preview))
         selected = {feature["name"] for feature in found.selected_features or ()}
         return {
@@ -101,3 +144,22 @@ class FeatureService:
             "features": [{**feature, "selected": feature["name"] in selected} for feature in preview["features"]],
             "rows": preview["rows"][:rows],
         }
+
+    async def plan(self, feature_set_id: UUID) -> dict[str, Any]:
+        """The plan document, as ``POST features/compute`` takes it.
+
+        :raises NotFound: there is none with this id.
+        :raises Conflict: it is not completed.
+        """
+        document: dict[str, Any] = orjson.loads(await self._plan_document(feature_set_id))
+        return document
+
+    async def _plan_document(self, feature_set_id: UUID, *, target: str = "feature_set_id") -> bytes:
+        await self._completed(feature_set_id, target=target)
+        return await self._blobs.read_bytes(FeatureSetFiles(feature_set_id).plan)
+
+    async def _completed(self, feature_set_id: UUID, *, target: str = "feature_set_id") -> FeatureSet:
+        found = await self.get(feature_set_id)
+        if found.status is not FeatureSetStatus.COMPLETED:
+            raise Conflict(f"the feature set is {found.status}", target=target)
+        return found

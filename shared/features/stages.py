@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 
 from shared.features import repository
+from shared.features.compatibility import absent_columns
 from shared.features.config import FeatureConfig
 from shared.features.model import FeatureSet, FeatureSetFiles, FeatureSetStatus, Progress, SourceDataset, Stage
 from shared.features.plan import FeaturePlan
@@ -27,6 +28,7 @@ from shared.platform.errors import DomainError, NotFound, Unavailable
 from shared.platform.telemetry import get_logger
 
 STAGE_FAILED = "feature_stage_failed"
+_SCORES = ("score", "mutual_information", "gain")
 _log = get_logger("features")
 
 
@@ -75,18 +77,22 @@ class FeatureStages:
         if found is None:
             return await self._present(feature_set_id)
         async with self._dataset(found) as (local, _):
-            checked = await asyncio.to_thread(lambda: check_dataset(_scan(local), _config(found)))
+            checked = await asyncio.to_thread(
+                lambda: check_dataset(_scan(local), _config(found), to_fit=not found.plan_given)
+            )
         return await self._end(feature_set_id, Stage.LOAD, input_rows=checked.rows)
 
     @_stage
     async def fit(self, feature_set_id: UUID) -> StageResult:
-        """The plan of every feature is fitted on the training part."""
+        """The plan of every feature is fitted on the training part; one that was given lies there already."""
         from shared.features.batch import fit_plan
         from shared.features.fitting import training_part
 
         found = await self._begin(feature_set_id, Stage.FIT)
         if found is None:
             return await self._present(feature_set_id)
+        if found.plan_given:
+            return await self._end(feature_set_id, Stage.FIT)
 
         def fitted(local: Path) -> FeaturePlan:
             config = _config(found)
@@ -128,12 +134,13 @@ class FeatureStages:
         with tempfile.TemporaryDirectory(prefix="features-") as folder:
             table = Path(folder, "features.parquet")
             await self._blobs.download_file(files.features, table)
-            choice = await asyncio.to_thread(choose_features, plan, table)
-        picture = ranking_svg(choice.selection.ranking, title=f"Features of {found.name}")
+            choice = await asyncio.to_thread(choose_features, plan, table, plan_given=found.plan_given)
+        if choice.selection is not None:
+            picture = ranking_svg(choice.selection.ranking, title=f"Features of {found.name}")
+            await self._blobs.upload_bytes(files.ranking, picture)
         await self._blobs.upload_bytes(files.profile, choice.profile.to_json())
-        await self._blobs.upload_bytes(files.ranking, picture)
         await self._blobs.upload_bytes(files.preview, orjson.dumps(choice.preview))
-        await self._blobs.upload_bytes(files.work_selection, orjson.dumps(choice.selection.report()))
+        await self._blobs.upload_bytes(files.work_selection, orjson.dumps(choice.report()))
         await self._blobs.upload_bytes(files.plan, choice.plan.to_json())
         return await self._end(feature_set_id, Stage.SELECT)
 
@@ -147,6 +154,7 @@ class FeatureStages:
             chosen = FeaturePlan.from_json(await self._blobs.read_bytes(files.plan))
             report = orjson.loads(await self._blobs.read_bytes(files.work_selection))
             report["excluded_columns"] = [exclusion.model_dump() for exclusion in every.exclusions]
+            report["plan"] = await self._plan_origin(found, every)
             ranked = {entry["name"]: entry for entry in report["ranking"]}
             now = self._clock()
             async with self._database.transaction() as conn:
@@ -159,7 +167,7 @@ class FeatureStages:
                         for f in every.features
                     ],
                     selected_features=[
-                        {key: ranked[name][key] for key in ("name", "score", "mutual_information", "gain")}
+                        {"name": name, **{key: ranked.get(name, {}).get(key) for key in _SCORES}}
                         for name in chosen.feature_names
                     ],
                     selection_report=report,
@@ -170,6 +178,17 @@ class FeatureStages:
         if result["status"] == FeatureSetStatus.COMPLETED:
             await self._blobs.delete_prefix(files.work)
         return result
+
+    async def _plan_origin(self, found: FeatureSet, plan: FeaturePlan) -> dict[str, Any]:
+        """What the report says of where the plan came from."""
+        if not found.plan_given:
+            return {"given": False}
+        async with self._database.connection() as conn:
+            source = await repository.get_source(conn, found.dataset_id)
+        if source is None:
+            raise NotFound("the dataset is gone", target="dataset_id")
+        absent = absent_columns(plan, source.schema_)
+        return {"given": True, "plan_of": found.plan_of and str(found.plan_of), "absent_columns": list(absent)}
 
     async def fail(self, feature_set_id: UUID, message: str) -> StageResult:
         """End the set as FAILED; one that has ended stays as it is."""

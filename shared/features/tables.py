@@ -15,7 +15,7 @@ from shared.features.fitting import training_part
 from shared.features.inputs import column_named, utc_instant
 from shared.features.labels import label_expression
 from shared.features.plan import FeaturePlan
-from shared.platform.errors import InvalidContent, invalid_field
+from shared.platform.errors import invalid_field
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,20 +38,16 @@ class DatasetCheck:
     timeless: int
 
 
-def check_dataset(frame: "pl.LazyFrame", config: FeatureConfig) -> DatasetCheck:
+def check_dataset(frame: "pl.LazyFrame", config: FeatureConfig, *, to_fit: bool = True) -> DatasetCheck:
     """Refuse a dataset that no model can be trained on, before anything is computed.
 
-    :raises InvalidContent: labels that are neither 0 nor 1, or a training part without both classes.
+    :param to_fit: whether a plan will be fitted on the dataset; without that it needs no labels.
+    :raises InvalidContent: labels that are neither 0 nor 1, or a training part to fit on without both classes.
     """
     import polars as pl
 
-    assert config.label_column is not None
-    source = column_named(config.label_column)
-    label = label_expression(config.label_column, frame)
-    # NaN in a float label is a label that is missing.
-    given = source.is_not_null() & (
-        source.is_not_nan() if frame.collect_schema()[config.label_column].is_float() else True
-    )
+    label = _label(config, frame)
+    given = _label_given(config, frame)
     timeless = column_named(config.time_column).is_null().sum() if config.time_column else pl.lit(0)
     found = (
         frame.select(
@@ -69,6 +65,9 @@ def check_dataset(frame: "pl.LazyFrame", config: FeatureConfig) -> DatasetCheck:
             "config.label_column",
             f"{found['strange']} values of {config.label_column!r} are neither 0 (genuine) nor 1 (fraud)",
         )
+    checked = DatasetCheck(found["rows"], found["positives"] or 0, found["labelled"], found["timeless"])
+    if not to_fit:
+        return checked
     part, _ = training_part(frame, config.time_column, config.train_fraction)
     classes = part.select(label.sum().alias("positives"), label.is_not_null().sum().alias("labelled"))
     positives, labelled = classes.collect(engine="streaming").row(0)
@@ -78,7 +77,7 @@ def check_dataset(frame: "pl.LazyFrame", config: FeatureConfig) -> DatasetCheck:
             f"the training part (the first {config.train_fraction:.0%} of the rows) has {positives or 0} fraudulent "
             f"and {(labelled or 0) - (positives or 0)} genuine rows; both are needed",
         )
-    return DatasetCheck(found["rows"], found["positives"], found["labelled"], found["timeless"])
+    return checked
 
 
 def write_feature_table(plan: FeaturePlan, dataset: Path, table: Path) -> None:
@@ -110,16 +109,40 @@ def _in_order(frame: "pl.LazyFrame", time_column: str) -> "pl.LazyFrame":
 def _context(config: FeatureConfig, frame: "pl.LazyFrame") -> "list[pl.Expr]":
     import polars as pl
 
-    if config.label_column is None:
-        raise InvalidContent("the plan has no label column", target="config.label_column")
+    # A dataset that a plan is reused on may lack what no feature reads.
+    present = frame.collect_schema().names()
     time = utc_instant(config.time_column, frame) if config.time_column else pl.lit(None, pl.Datetime("us", "UTC"))
-    identifier = column_named(config.id_column).cast(pl.String) if config.id_column else pl.lit(None, pl.String)
+    identifier = pl.lit(None, pl.String)
+    if config.id_column in present:
+        identifier = column_named(config.id_column).cast(pl.String)
     protected = [
-        column_named(name).cast(pl.String).alias(f"{PROTECTED_PREFIX}{name}") for name in config.protected_columns or ()
+        column_named(name).cast(pl.String).alias(f"{PROTECTED_PREFIX}{name}")
+        for name in config.protected_columns or ()
+        if name in present
     ]
     return [
-        label_expression(config.label_column, frame).alias(LABEL),
+        _label(config, frame).alias(LABEL),
         time.alias(TIME),
         identifier.alias(ID),
         *protected,
     ]
+
+
+def _label(config: FeatureConfig, frame: "pl.LazyFrame") -> "pl.Expr":
+    """The label as Int8; null everywhere in a dataset that has none."""
+    import polars as pl
+
+    if config.label_column is None or config.label_column not in frame.collect_schema():
+        return pl.lit(None, pl.Int8)
+    return label_expression(config.label_column, frame)
+
+
+def _label_given(config: FeatureConfig, frame: "pl.LazyFrame") -> "pl.Expr":
+    """Whether the dataset says anything about the label; NaN in a float label is a label that is missing."""
+    import polars as pl
+
+    schema = frame.collect_schema()
+    if config.label_column is None or config.label_column not in schema:
+        return pl.lit(False)
+    source = column_named(config.label_column)
+    return source.is_not_null() & (source.is_not_nan() if schema[config.label_column].is_float() else True)

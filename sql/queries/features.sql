@@ -1,11 +1,12 @@
 -- name: insert_feature_set
 -- A requested feature set with its complete configuration.
 INSERT INTO feature_sets (
-    id, dataset_id, name, description, config, status, progress, storage_path, orchestration_id, created_by, created_at
+    id, dataset_id, name, description, config, plan_given, plan_of, status, progress, storage_path, orchestration_id,
+    created_by, created_at
 )
 VALUES (
-    %(id)s, %(dataset_id)s, %(name)s, %(description)s, %(config)s, 'PENDING', %(progress)s, %(storage_path)s,
-    %(orchestration_id)s, %(created_by)s, %(now)s
+    %(id)s, %(dataset_id)s, %(name)s, %(description)s, %(config)s, %(plan_given)s, %(plan_of)s, 'PENDING',
+    %(progress)s, %(storage_path)s, %(orchestration_id)s, %(created_by)s, %(now)s
 )
 RETURNING *;
 
@@ -26,8 +27,8 @@ FOR UPDATE;
 -- One page without the large documents, newest first.
 SELECT
     id, dataset_id, name, description, status, storage_path, input_rows, feature_count, selected_feature_count,
-    error_message, processing_time_seconds, progress, content_hash, orchestration_id, created_by, created_at,
-    completed_at
+    error_message, processing_time_seconds, progress, content_hash, plan_given, plan_of, orchestration_id, created_by,
+    created_at, completed_at
 FROM feature_sets
 WHERE (%(status)s::text IS NULL OR status = %(status)s)
   AND (%(dataset_id)s::uuid IS NULL OR dataset_id = %(dataset_id)s)
@@ -43,7 +44,7 @@ WHERE (%(status)s::text IS NULL OR status = %(status)s)
 
 -- name: get_source_dataset
 -- What feature engineering reads of a dataset.
-SELECT id, name, version, storage_path, status, schema
+SELECT id, name, version, storage_path, status, row_count, schema, statistics
 FROM datasets
 WHERE id = %(dataset_id)s;
 
