@@ -46,16 +46,17 @@ def assess(model: FittedModel, data: TrainingSet, policy: ThresholdPolicy) -> As
     validation_labels = data.labels(split.validation)
     choice = choose_threshold(ScoreCurve.of(validation_scores, validation_labels), policy, days)
     threshold = min(choice.threshold, 1.0)  # above a score of exactly 1 there is no probability left
+    labels = np.asarray(data.labels(split.test))
     evidence = Evidence(
         scores=model.predict(data.features(split.test)),
-        labels=np.asarray(data.labels(split.test)),
+        labels=labels,
         explanation=explain(model, data),
         days=data.days(split.test),
     )
     return Assessment(
         threshold=threshold,
         policy_met=choice.met and threshold == choice.threshold,
-        metrics=evaluate(evidence.scores, evidence.labels, threshold),
+        metrics=evaluate(evidence.scores, labels, threshold),
         validation=evaluate(validation_scores, validation_labels, threshold),
         feature_importance=evidence.explanation.importance(data.table.feature_names),
         score_profile=profile_feature("fraud_score", evidence.scores),

@@ -38,13 +38,13 @@ class Explanation:
 class Evidence:
     """The test part, scored.
 
-    ``scores``: shape (n,), as the model gives them in use. ``labels``: shape (n,), 0 or 1. ``uncalibrated``: the
-    scores before calibration, shape (n,), or None where there is none. ``days``: the time that the rows span, None
-    without known times.
+    ``scores``: shape (n,), as the model gives them in use. ``labels``: shape (n,), 0 or 1, or None where the data has
+    none. ``uncalibrated``: the scores before calibration, shape (n,), or None where there is none. ``days``: the time
+    that the rows span, None without known times.
     """
 
     scores: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int8]
+    labels: npt.NDArray[np.int8] | None
     explanation: Explanation
     days: float | None = None
     uncalibrated: npt.NDArray[np.float32] | None = None

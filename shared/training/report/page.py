@@ -1,0 +1,88 @@
+"""The report as one HTML file: nothing is fetched, nothing is executed, and the same run gives the same bytes."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from shared.training.evidence import Evidence
+from shared.training.report.markup import section
+from shared.training.report.sections.calibration import calibration
+from shared.training.report.sections.decisions import decisions, ranking
+from shared.training.report.sections.explanation import explanation
+from shared.training.report.sections.making import making
+from shared.training.report.sections.slices import groups, months
+from shared.training.report.sections.verdict import verdict
+from shared.training.report.subject import Subject
+from shared.training.report.text import escaped
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+)
+"""What a browser may do with the report: apply its own style sheet. It is in the file too, for those who keep it."""
+
+_CONTENTS: Final = (
+    ("verdict", "How good"),
+    ("ranking", "Ranking"),
+    ("decisions", "Decisions"),
+    ("calibration", "Probabilities"),
+    ("explanation", "Features"),
+    ("months", "Over time"),
+    ("groups", "Groups"),
+    ("making", "How made"),
+)
+
+
+def render_report(description: Mapping[str, Any], evidence: Evidence, meanings: Mapping[str, str]) -> bytes:
+    """The report as UTF-8 HTML.
+
+    :param description: the fields of :class:`shared.training.artifacts.ModelMetadata` without ``files``.
+    :param meanings: what features mean, by name; may be incomplete.
+    """
+    subject = Subject(description, evidence, meanings)
+    title = f"Training report: {description['name']}"
+    links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in _CONTENTS)
+    body = "".join(
+        (
+            verdict(subject),
+            ranking(subject),
+            decisions(subject),
+            calibration(subject),
+            explanation(subject),
+            months(subject),
+            groups(subject),
+            making(subject),
+        )
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+        f'<meta http-equiv="Content-Security-Policy" content="{escaped(CONTENT_SECURITY_POLICY)}"/>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+        '<meta name="color-scheme" content="light dark"/>'
+        f"<title>{escaped(title)}</title><style>{_style()}</style></head><body>"
+        f"<header><p>Training report</p><h1>{escaped(description['name'])}</h1>"
+        f'<nav aria-label="Contents">{links}</nav></header><main>{_warnings(subject)}{body}</main>'
+        f"<footer><p>{escaped(_FOOT)}</p></footer></body></html>\n"
+    ).encode()
+
+
+_FOOT: Final = (
+    "Curves leave out points that lie within half a unit of a drawn one, in a picture 460 units wide. Figures are of "
+    "the test part unless they say otherwise; the threshold was chosen on the validation part. Rows count as "
+    "independent in all intervals."
+)
+
+
+def _warnings(subject: Subject) -> str:
+    found = list(subject.training.get("warnings") or [])
+    if not subject.description["threshold_policy"].get("met", True):
+        found.append("the threshold policy could not be met on the validation part; the nearest threshold was taken")
+    if not found:
+        return ""
+    items = "".join(f"<li>{escaped(warning)}</li>" for warning in found)
+    return section("warnings", "Be careful", f"<ul>{items}</ul>")
+
+
+@cache
+def _style() -> str:
+    return Path(__file__).with_name("report.css").read_text(encoding="utf-8")
