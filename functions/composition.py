@@ -88,7 +88,7 @@ class Services:
         """Training jobs."""
         from shared.training.service import TrainingService
 
-        return TrainingService(self.database, self.blobs, utc_now)
+        return TrainingService(self.database, self.blobs, utc_now, concurrency=self.settings.training_concurrency)
 
     @cached_property
     def registry(self) -> "RegistryService":

@@ -9,6 +9,7 @@ from functions.endpoint import Call, Reply, accepted, endpoint
 from functions.requests import PageQuery
 from shared.platform.errors import Unavailable
 from shared.training.model import JobStatus, TrainingJob, TrainingRequest
+from shared.users.model import Caller, Role
 
 bp = df.Blueprint()
 
@@ -33,7 +34,7 @@ async def list_training_jobs(call: Call) -> Reply:
     jobs, total = await call.services.training.list_page(
         status=query.status, feature_set_id=query.feature_set_id, limit=query.page_size, offset=query.offset
     )
-    return Reply([_shown(job) for job in jobs], pagination=query.pagination(total))
+    return Reply([_shown(job, call.caller) for job in jobs], pagination=query.pagination(total))
 
 
 @endpoint(
@@ -54,21 +55,23 @@ async def start_training_job(call: Call) -> Reply:
     except Exception as error:
         await call.services.training.stages.fail(job.id, "the orchestration could not be started")
         raise Unavailable("the orchestration could not be started", target="orchestration") from error
-    return accepted(_shown(job), f"/api/v1/training/jobs/{job.id}")
+    return accepted(_shown(job, call.caller), f"/api/v1/training/jobs/{job.id}")
 
 
 @endpoint(bp, "GET", "training/jobs/{job_id:guid}", summary="One training job")
 async def get_training_job(call: Call) -> Reply:
     """Status, progress, curves, figures, and the model once there is one."""
-    return Reply(_shown(await call.services.training.get(call.path_id("job_id"))))
+    return Reply(_shown(await call.services.training.get(call.path_id("job_id")), call.caller))
 
 
 @endpoint(bp, "POST", "training/jobs/{job_id:guid}/cancel", summary="Cancel a training job")
 async def cancel_training_job(call: Call) -> Reply:
     """Takes effect within the slice in progress."""
     job = await call.services.training.cancel(call.path_id("job_id"), caller=call.caller, origin=call.origin)
-    return Reply(_shown(job))
+    return Reply(_shown(job, call.caller))
 
 
-def _shown(job: TrainingJob) -> dict[str, Any]:
-    return {"job_id": job.id, **job.model_dump()}
+def _shown(job: TrainingJob, caller: Caller) -> dict[str, Any]:
+    """Tracebacks are for those who can do something about them."""
+    shown = {"job_id": job.id, **job.model_dump()}
+    return {**shown, "error_traceback": None} if caller.role is Role.ANALYST else shown

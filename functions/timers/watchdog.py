@@ -14,6 +14,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.composition import get_services
+from functions.orchestrations.training import admit_waiting
 from shared.platform.clock import utc_now
 from shared.platform.telemetry import get_logger
 
@@ -63,6 +64,7 @@ async def resume_orphaned_work(timer: func.TimerRequest, client: df.DurableOrche
     for job_id, instance_id in await services.training.unfinished(before):
         order = {"job_id": str(job_id)}
         await _mend(client, "train_model", instance_id, order, job_id, services.training.stages.fail)
+    await admit_waiting(client)  # a place may have become free
 
 
 async def _mend(

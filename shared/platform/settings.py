@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     )
     max_dataset_rows: int = Field(50_000_000, ge=2, description="Most rows of a dataset.")
     max_dataset_columns: int = Field(500, ge=2, description="Most columns of a dataset.")
+    training_concurrency: int = Field(5, ge=1, le=100, description="Training jobs at a time; the others wait in line.")
     explain_always: bool = Field(False, description="Store reasons for every transaction, not only flagged ones.")
     scoring_queue_size: int = Field(2000, ge=1, description="Transactions that may wait; more are answered 503.")
     scoring_deadline_seconds: float = Field(5.0, gt=0, description="Longest a transaction waits for its answer.")

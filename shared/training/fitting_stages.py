@@ -23,9 +23,8 @@ class FittingStages(JobStages):
 
     @stage
     async def prepare(self, job_id: UUID) -> StageResult:
-        """QUEUED to RUNNING; the data is fetched, split and checked; the run stands at round 0."""
-        async with self._database.transaction() as conn:
-            job = await repository.start_job(conn, job_id, self._clock())
+        """The data is fetched, split and checked; the run stands at round 0."""
+        job = await self._running(job_id)
         if job is None:
             return await self._ended(job_id)
         source, plan, _ = await self._source(job)

@@ -80,6 +80,7 @@ class TrainingJob(BaseModel):
     completed_at: datetime | None
     created_by: UUID | None
     created_at: datetime
+    queue_position: int | None = Field(None, description="1 for the job that starts next; null unless it waits")
 
     @property
     def checkpoint_round(self) -> int:

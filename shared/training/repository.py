@@ -73,9 +73,14 @@ async def list_jobs(
     return [TrainingJob.model_validate(row) for row in rows], total
 
 
-async def start_job(conn: Connection, job_id: UUID, now: datetime) -> TrainingJob | None:
-    """The job, now RUNNING; None if it has ended."""
-    return await _job(conn, "start_job", {"job_id": job_id, "now": now})
+async def admit_jobs(conn: Connection, concurrency: int, now: datetime) -> list[str]:
+    """As many of the longest waiting jobs as there are free places become RUNNING; their orchestrations.
+
+    Callers take turns until their transactions end, so that no two of them fill the same place.
+    """
+    await conn.execute(_SQL["lock_training_queue"])
+    rows = await (await conn.execute(_SQL["admit_jobs"], {"concurrency": concurrency, "now": now})).fetchall()
+    return [row["orchestration_id"] for row in rows if row["orchestration_id"] is not None]
 
 
 async def report_progress(

@@ -29,10 +29,11 @@ _READY: Final = "COMPLETED"
 class TrainingService:
     """Use cases of training."""
 
-    def __init__(self, database: Database, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, clock: Clock, *, concurrency: int = 5) -> None:
         self._database = database
         self._blobs = blobs
         self._clock = clock
+        self._concurrency = concurrency
 
     @cached_property
     def stages(self) -> "TrainingStages":
@@ -89,6 +90,15 @@ class TrainingService:
             raise Conflict("the feature set's plan cannot be read", target="feature_set_id") from error
         if plan.config.label_column is None:
             raise invalid_field("feature_set_id", "the feature set has no label column, so there is nothing to learn")
+
+    async def admit(self) -> list[str]:
+        """Start the jobs that have waited longest, as many as there are free places; their orchestrations, to be told.
+
+        No place stays empty while a job waits: this is called when a job is asked for, when one ends, and now and then
+        by those that wait.
+        """
+        async with self._database.transaction() as conn:
+            return await repository.admit_jobs(conn, self._concurrency, self._clock())
 
     async def get(self, job_id: UUID) -> TrainingJob:
         """One job.

@@ -11,9 +11,15 @@ VALUES (
 RETURNING *;
 
 -- name: get_job
--- One job by id.
-SELECT *
-FROM training_jobs
+-- One job by id, with its place among those that wait.
+SELECT
+    *,
+    CASE WHEN status = 'QUEUED' THEN (
+        SELECT count(*) + 1
+        FROM training_jobs AS ahead
+        WHERE ahead.status = 'QUEUED' AND (ahead.queued_at, ahead.id) < (job.queued_at, job.id)
+    ) END AS queue_position
+FROM training_jobs AS job
 WHERE id = %(job_id)s;
 
 -- name: lock_job
@@ -28,8 +34,13 @@ FOR UPDATE;
 SELECT
     id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy, status, progress,
     current_epoch, total_epochs, metrics - 'curves' AS metrics, final_metrics, model_id, error_message,
-    NULL AS error_traceback, orchestration_id, queued_at, started_at, completed_at, created_by, created_at
-FROM training_jobs
+    NULL AS error_traceback, orchestration_id, queued_at, started_at, completed_at, created_by, created_at,
+    CASE WHEN status = 'QUEUED' THEN (
+        SELECT count(*) + 1
+        FROM training_jobs AS ahead
+        WHERE ahead.status = 'QUEUED' AND (ahead.queued_at, ahead.id) < (job.queued_at, job.id)
+    ) END AS queue_position
+FROM training_jobs AS job
 WHERE (%(status)s::text IS NULL OR status = %(status)s)
   AND (%(feature_set_id)s::uuid IS NULL OR feature_set_id = %(feature_set_id)s)
 ORDER BY created_at DESC, id
@@ -42,14 +53,24 @@ FROM training_jobs
 WHERE (%(status)s::text IS NULL OR status = %(status)s)
   AND (%(feature_set_id)s::uuid IS NULL OR feature_set_id = %(feature_set_id)s);
 
--- name: start_job
--- QUEUED becomes RUNNING; a job that runs already is returned as it is, one that has ended is not.
+-- name: lock_training_queue
+-- Whoever admits jobs counts and decides alone.
+SELECT pg_advisory_xact_lock(hashtextextended('training_jobs.queue', 0));
+
+-- name: admit_jobs
+-- As many of the longest waiting jobs as there are free places become RUNNING. Needs lock_training_queue.
 UPDATE training_jobs
 SET status = 'RUNNING',
-    started_at = coalesce(started_at, %(now)s)
-WHERE id = %(job_id)s
-  AND status IN ('QUEUED', 'RUNNING')
-RETURNING *;
+    started_at = %(now)s
+WHERE status = 'QUEUED'
+  AND id IN (
+      SELECT id
+      FROM training_jobs
+      WHERE status = 'QUEUED'
+      ORDER BY queued_at, id
+      LIMIT greatest(0, %(concurrency)s - (SELECT count(*) FROM training_jobs WHERE status = 'RUNNING'))
+  )
+RETURNING id, orchestration_id;
 
 -- name: report_progress
 -- Where a running job stands, and nothing for one that has ended meanwhile. Rounds can go back: a worker died.

@@ -3,53 +3,27 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
-import numpy as np
 import polars as pl
 import pytest
-from psycopg.types.json import Jsonb
 from pydantic import ValidationError
 
 from shared.audit.model import Origin
-from shared.datasets.model import Column, DatasetSchema
-from shared.features.batch import fit_plan, transform
-from shared.features.config import FeatureConfig
-from shared.features.inference import infer_config
-from shared.monitoring.profile import build_profile
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database, Row
 from shared.platform.errors import Conflict, InvalidContent, NotFound
 from shared.training.artifact_store import read_artifact, write_artifact
 from shared.training.artifacts import load_artifact, verify_artifact
-from shared.training.model import JobStatus, TrainingJob, TrainingRequest, job_prefix, model_id_of, model_prefix
+from shared.training.model import JobStatus, TrainingJob, job_prefix, model_id_of, model_prefix
 from shared.training.service import TrainingService
 from shared.training.slices import SliceLimits
 from shared.training.stages import TrainingStages
 from shared.training.worker_cache import TableCache
 from shared.users.model import Caller
 from tests.fixtures.artifacts import packed_model
-
-QUICK = {"n_estimators": 30, "learning_rate": 0.3, "max_depth": 4, "early_stopping_rounds": 10}
-
-
-def _transactions(rows: int = 3000, seed: int = 5) -> pl.DataFrame:
-    rng = np.random.default_rng(seed)
-    amount = rng.lognormal(3, 1, rows)
-    kind = rng.integers(0, 4, rows)
-    risk = np.log(amount) + (kind == 2) * 1.5 + rng.normal(scale=0.5, size=rows)
-    start = np.datetime64("2024-01-01T00:00:00", "us")
-    return pl.DataFrame(
-        {
-            "transaction_id": [f"t{i}" for i in range(rows)],
-            "transaction_time": start + np.arange(rows) * np.timedelta64(60, "s"),
-            "amount": amount,
-            "kind": np.array(["card", "Überweisung 银行", "gift", "cash"])[kind],  # features of any script
-            "is_fraud": (risk > np.quantile(risk, 0.95)).astype(np.int64),
-        }
-    )
+from tests.fixtures.training import make_feature_set, started, training_request
 
 
 @pytest.fixture
@@ -70,57 +44,11 @@ def worker(database: Database, blobs: BlobStore, tmp_path: Path) -> Callable[...
 
 @pytest.fixture
 async def feature_set(database: Database, blobs: BlobStore, tmp_path: Path) -> UUID:
-    return await _feature_set(database, blobs, tmp_path)
-
-
-async def _feature_set(
-    database: Database,
-    blobs: BlobStore,
-    folder: Path,
-    *,
-    frame: pl.DataFrame | None = None,
-    status: str = "COMPLETED",
-    change: Callable[[pl.DataFrame], pl.DataFrame] = lambda features: features,
-) -> UUID:
-    """A feature set as feature engineering leaves it: rows in the database, three files in Blob."""
-    frame = _transactions() if frame is None else frame
-    types = {"transaction_time": "datetime", "amount": "float", "is_fraud": "integer"}
-    schema = DatasetSchema(
-        columns=[Column(name=name, type=types.get(name, "string"), nullable=False) for name in frame.columns]
-    )
-    config = infer_config(schema, FeatureConfig())
-    plan = fit_plan(frame.head(int(len(frame) * 0.8)).lazy(), config)
-    features = transform(plan, frame.lazy()).collect()
-    profile = build_profile({name: features[name].to_numpy() for name in plan.feature_names})
-    rows = features.with_columns(
-        frame["is_fraud"].cast(pl.Int8).alias("__label"),
-        frame["transaction_time"].dt.replace_time_zone("UTC").alias("__time"),
-        frame["transaction_id"].alias("__id"),
-    )
-    dataset_id, feature_set_id = uuid4(), uuid4()
-    path = folder / f"{feature_set_id}.parquet"
-    change(rows).write_parquet(path)
-    await blobs.upload_file(f"feature_sets/{feature_set_id}/features.parquet", path)
-    await blobs.upload_bytes(f"feature_sets/{feature_set_id}/plan.json", plan.to_json())
-    await blobs.upload_bytes(f"feature_sets/{feature_set_id}/profile.json", profile.to_json())
-    async with database.transaction() as conn:
-        await conn.execute(
-            "INSERT INTO datasets (id, name, storage_path) VALUES (%s, 'd', 'p')", (dataset_id,)
-        )  # fmt: skip
-        await conn.execute(
-            "INSERT INTO feature_sets (id, dataset_id, name, config, status) VALUES (%s, %s, 'f', %s, %s)",
-            (feature_set_id, dataset_id, Jsonb({}), status),
-        )
-    return feature_set_id
-
-
-def _request(feature_set_id: UUID, **changes: Any) -> TrainingRequest:
-    body: dict[str, Any] = {"name": "fraud", "feature_set_id": feature_set_id, "hyperparameters": QUICK, **changes}
-    return TrainingRequest.model_validate(body)
+    return await make_feature_set(database, blobs, tmp_path)
 
 
 async def _finish(stages: TrainingStages, job_id: UUID) -> None:
-    """What the orchestration does, on one worker."""
+    """What the orchestration does with an admitted job, on one worker."""
     result = await stages.prepare(job_id)
     while not result["finished"]:
         result = await stages.train_slice(job_id)
@@ -143,9 +71,10 @@ async def test_a_job_becomes_a_registered_and_verified_model(
     system: Caller,
 ) -> None:
     """Row, files, metrics and audit agree; checkpoints are gone; the model scores what it never saw."""
-    job = await service.create(_request(feature_set), caller=system, origin=origin)
+    job = await service.create(training_request(feature_set), caller=system, origin=origin)
     assert (job.status, job.total_epochs, job.progress) == (JobStatus.QUEUED, 30, 0)
     assert job.hyperparameters["reg_lambda"] == 1.0
+    await service.admit()
     await _finish(worker(rounds=8), job.id)
 
     done = await service.get(job.id)
@@ -187,10 +116,10 @@ async def test_workers_that_die_after_any_stage_change_nothing(
     system: Caller,
 ) -> None:
     """Every stage runs twice, each time on a new worker, and the one model equals that of a quiet run bit for bit."""
-    quiet = await service.create(_request(feature_set, name="quiet"), caller=system, origin=origin)
+    quiet = await started(service, training_request(feature_set, name="quiet"), system, origin)
     await _finish(worker(), quiet.id)
 
-    job = await service.create(_request(feature_set, name="stormy"), caller=system, origin=origin)
+    job = await started(service, training_request(feature_set, name="stormy"), system, origin)
     await worker().prepare(job.id)
     result = await worker().prepare(job.id)
     slices = 0
@@ -229,7 +158,7 @@ async def test_two_workers_on_one_job_at_a_time_make_one_model(
     system: Caller,
 ) -> None:
     """A worker believed dead that goes on beside its replacement does no harm."""
-    job = await service.create(_request(feature_set), caller=system, origin=origin)
+    job = await started(service, training_request(feature_set), system, origin)
     await asyncio.gather(_finish(worker(rounds=4), job.id), _finish(worker(rounds=7), job.id))
     assert (await service.get(job.id)).status is JobStatus.COMPLETED
     assert len(await _models(database)) == 1
@@ -245,11 +174,9 @@ async def test_models_of_one_name_are_counted_up_even_when_made_together(
 ) -> None:
     """Three jobs that register at once get three versions."""
     jobs = [
-        await service.create(
-            _request(feature_set, hyperparameters={"n_estimators": 2}), caller=system, origin=origin
-        )
+        await started(service, training_request(feature_set, hyperparameters={"n_estimators": 2}), system, origin)
         for _ in range(3)
-    ]  # fmt: skip
+    ]
     stages = worker()
     for job in jobs:
         await stages.prepare(job.id)
@@ -270,7 +197,7 @@ async def test_cancelling_stops_a_slice_that_is_under_way(
 ) -> None:
     """A run of ten thousand rounds ends within seconds of the request, and leaves no files."""
     endless = {"n_estimators": 10_000, "early_stopping_rounds": None, "learning_rate": 0.001}
-    job = await service.create(_request(feature_set, hyperparameters=endless), caller=system, origin=origin)
+    job = await started(service, training_request(feature_set, hyperparameters=endless), system, origin)
     stages = worker()
     await stages.prepare(job.id)
     slice_ = asyncio.ensure_future(stages.train_slice(job.id))
@@ -299,7 +226,7 @@ async def test_a_cancelled_model_is_never_registered(
     system: Caller,
 ) -> None:
     """Cancelling between evaluation and registration removes the files that evaluation wrote."""
-    job = await service.create(_request(feature_set), caller=system, origin=origin)
+    job = await started(service, training_request(feature_set), system, origin)
     stages = worker()
     await stages.prepare(job.id)
     await stages.train_slice(job.id)
@@ -314,9 +241,7 @@ async def test_a_finished_job_cannot_be_cancelled(
     service: TrainingService, worker: Callable[..., TrainingStages], feature_set: UUID, origin: Origin, system: Caller
 ) -> None:
     """COMPLETED is final; an unknown job is not found."""
-    job = await service.create(
-        _request(feature_set, hyperparameters={"n_estimators": 1}), caller=system, origin=origin
-    )  # fmt: skip
+    job = await started(service, training_request(feature_set, hyperparameters={"n_estimators": 1}), system, origin)
     await _finish(worker(), job.id)
     with pytest.raises(Conflict, match="COMPLETED"):
         await service.cancel(job.id, caller=system, origin=origin)
@@ -348,8 +273,8 @@ async def test_data_that_cannot_be_learned_from_fails_the_job_with_the_reason(
     message: str,
 ) -> None:
     """No retry, no riddle: FAILED, and the sentence says why."""
-    feature_set_id = await _feature_set(database, blobs, tmp_path, change=change)
-    job = await service.create(_request(feature_set_id), caller=system, origin=origin)
+    feature_set_id = await make_feature_set(database, blobs, tmp_path, change=change)
+    job = await started(service, training_request(feature_set_id), system, origin)
     result = await worker().prepare(job.id)
     assert result == {"status": "FAILED", "finished": True}
     failed = await service.get(job.id)
@@ -368,7 +293,7 @@ async def test_the_unexpected_is_noted_and_raised_for_another_attempt(
     system: Caller,
 ) -> None:
     """A broken checkpoint alone does not fail the job; giving up does, and keeps the traceback."""
-    job = await service.create(_request(feature_set), caller=system, origin=origin)
+    job = await started(service, training_request(feature_set), system, origin)
     stages = worker()
     await stages.prepare(job.id)
     await blobs.upload_bytes(job_prefix(job.id) + "progress-00000.json", b"{")
@@ -387,23 +312,30 @@ async def test_requests_that_make_no_sense_are_refused(
 ) -> None:
     """An unknown or unfinished feature set and bad hyperparameters never become jobs."""
     with pytest.raises(InvalidContent) as unknown:
-        await service.create(_request(uuid4()), caller=system, origin=origin)
+        await service.create(training_request(uuid4()), caller=system, origin=origin)
     assert unknown.value.details[0].field == "feature_set_id"
-    unfinished = await _feature_set(database, blobs, tmp_path, status="PROCESSING")
+    unfinished = await make_feature_set(database, blobs, tmp_path, status="PROCESSING")
     with pytest.raises(Conflict, match="PROCESSING"):
-        await service.create(_request(unfinished), caller=system, origin=origin)
+        await service.create(training_request(unfinished), caller=system, origin=origin)
     with pytest.raises(InvalidContent, match="hyperparameters"):
-        await service.create(_request(unfinished, hyperparameters={"depth": 3}), caller=system, origin=origin)
+        await service.create(training_request(unfinished, hyperparameters={"depth": 3}), caller=system, origin=origin)
     assert await service.list_page(status=None, feature_set_id=None, limit=10, offset=0) == ([], 0)
 
 
 async def test_jobs_are_listed_newest_first_without_curves(
-    service: TrainingService, worker: Callable[..., TrainingStages], feature_set: UUID, origin: Origin, system: Caller
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    database: Database,
+    blobs: BlobStore,
+    feature_set: UUID,
+    origin: Origin,
+    system: Caller,
 ) -> None:
     """Filters and counts agree; the long parts are only in the job itself."""
     jobs: list[TrainingJob] = [
-        await service.create(_request(feature_set, name=name), caller=system, origin=origin) for name in "abc"
+        await service.create(training_request(feature_set, name=name), caller=system, origin=origin) for name in "abc"
     ]
+    assert await TrainingService(database, blobs, utc_now, concurrency=1).admit() == [jobs[0].orchestration_id]
     await worker().prepare(jobs[0].id)
     page, total = await service.list_page(status=None, feature_set_id=feature_set, limit=2, offset=0)
     assert ([job.name for job in page], total) == (["c", "b"], 3)

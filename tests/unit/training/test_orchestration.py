@@ -1,5 +1,6 @@
 """The orchestration, driven step by step without a host."""
 
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,11 +15,19 @@ BOOSTED = {"status": "RUNNING", "finished": True}
 COMPLETED = {"status": "COMPLETED", "finished": True}
 
 
+ADMIT = "admit_training"
+QUEUED = {"status": "QUEUED", "finished": False}
+CANCELLED = {"status": "CANCELLED", "finished": True}
+
+
 def _drive(results: list[Any], order: dict[str, Any] = ORDER) -> tuple[list[str], Any, Mock]:
-    """Feed the results to the orchestrator; returns the activities it asked for, its output, and the context."""
+    """Feed the results to the orchestrator; returns what it asked for, its output, and the context."""
     context = Mock(spec=df.DurableOrchestrationContext)
     context.get_input.return_value = order
+    context.current_utc_datetime = datetime(2026, 1, 1, tzinfo=UTC)
     context.call_activity_with_retry.side_effect = lambda name, retry, payload: name
+    context.wait_for_external_event.side_effect = lambda name: name
+    context.task_any.side_effect = lambda tasks: "waits"
     steps = train_model._function.get_user_function().orchestrator_function(context)
     asked: list[str] = []
     try:
@@ -32,39 +41,71 @@ def _drive(results: list[Any], order: dict[str, Any] = ORDER) -> tuple[list[str]
 
 
 def test_slices_follow_each_other_until_boosting_ends() -> None:
-    """Prepare, as many slices as it takes, evaluate, history, register."""
-    asked, output, _ = _drive([RUNNING, RUNNING, BOOSTED, BOOSTED, BOOSTED, COMPLETED])
+    """A place, prepare, as many slices as it takes, evaluate, history, register, and the place goes to the next."""
+    asked, output, _ = _drive([RUNNING, RUNNING, RUNNING, BOOSTED, BOOSTED, BOOSTED, COMPLETED, COMPLETED])
     assert asked == [
+        ADMIT,
         "prepare_training",
         "train_slice",
         "train_slice",
         "evaluate_model",
         "load_history",
         "register_model",
+        ADMIT,
     ]
     assert output["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("woken_by", ["message", "timer"])
+def test_a_job_without_a_place_waits(woken_by: str) -> None:
+    """It asks again when it is told, or after a pause that grows; a pause that is over early is called off."""
+    context = Mock(spec=df.DurableOrchestrationContext)
+    context.get_input.return_value = ORDER
+    context.current_utc_datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    context.call_activity_with_retry.side_effect = lambda name, retry, payload: name
+    told, timers = object(), [Mock(), Mock()]
+    context.wait_for_external_event.return_value = told
+    context.create_timer.side_effect = timers
+    steps = train_model._function.get_user_function().orchestrator_function(context)
+    assert next(steps) == ADMIT
+    for timer in timers:
+        steps.send(QUEUED)
+        assert context.task_any.call_args.args[0] == [told, timer]
+        assert steps.send(told if woken_by == "message" else timer) == ADMIT
+    pauses = [call.args[0] - context.current_utc_datetime for call in context.create_timer.call_args_list]
+    assert pauses[1] == 2 * pauses[0]
+    assert [timer.cancel.called for timer in timers] == [woken_by == "message"] * 2
+    assert steps.send(RUNNING) == "prepare_training"
+
+
+def test_a_long_wait_goes_on_in_a_new_history() -> None:
+    """The history of a job that waits for days does not grow for days."""
+    asked, _, context = _drive([QUEUED, "told"] * 50)
+    assert asked.count(ADMIT) == 50
+    context.continue_as_new.assert_called_once_with(ORDER)
 
 
 @pytest.mark.parametrize(
     ("results", "last"),
     [
-        ([{"status": "FAILED", "finished": True}], "prepare_training"),
-        ([RUNNING, {"status": "CANCELLED", "finished": True}], "train_slice"),
-        ([RUNNING, BOOSTED, {"status": "CANCELLED", "finished": True}], "evaluate_model"),
+        ([CANCELLED], ADMIT),
+        ([RUNNING, {"status": "FAILED", "finished": True}], "prepare_training"),
+        ([RUNNING, RUNNING, CANCELLED], "train_slice"),
+        ([RUNNING, RUNNING, BOOSTED, CANCELLED], "evaluate_model"),
     ],
 )
 def test_a_job_that_ended_is_left_alone(results: list[Any], last: str) -> None:
-    """After a failure or a cancellation nothing more is asked for."""
-    asked, output, _ = _drive(results)
-    assert asked[-1] == last
+    """After a failure or a cancellation nothing more is asked for than who is next."""
+    asked, output, _ = _drive([*results, results[-1]])
+    assert asked[-2:] == [last, ADMIT]
     assert output["status"] == results[-1]["status"]
 
 
 def test_history_is_loaded_slice_by_slice() -> None:
     """Each slice begins where the one before ended, and the model is registered after the last."""
     more = [{**RUNNING, "next_row": 500_000}, {**RUNNING, "next_row": 1_000_000}]
-    asked, output, context = _drive([RUNNING, BOOSTED, BOOSTED, *more, BOOSTED, COMPLETED])
-    assert asked[2:] == ["evaluate_model", "load_history", "load_history", "load_history", "register_model"]
+    asked, output, context = _drive([RUNNING, RUNNING, BOOSTED, BOOSTED, *more, BOOSTED, COMPLETED, COMPLETED])
+    assert asked[3:7] == ["evaluate_model", "load_history", "load_history", "load_history"]
     orders = [
         call.args[2] for call in context.call_activity_with_retry.call_args_list if call.args[0] == "load_history"
     ]
@@ -75,17 +116,18 @@ def test_history_is_loaded_slice_by_slice() -> None:
 def test_an_activity_that_keeps_failing_fails_the_job() -> None:
     """When all attempts are used up the job is told why, without the trace that hosts append."""
     error = RuntimeError('worker lost\n  File "/srv/app.py", line 1')
-    asked, output, context = _drive([RUNNING, error, {"status": "FAILED", "finished": True}])
-    assert asked == ["prepare_training", "train_slice", "fail_training"]
-    assert context.call_activity_with_retry.call_args.args[2]["message"] == "worker lost"
+    failed = {"status": "FAILED", "finished": True}
+    asked, output, context = _drive([RUNNING, RUNNING, error, failed, failed])
+    assert asked == [ADMIT, "prepare_training", "train_slice", "fail_training", ADMIT]
+    assert context.call_activity_with_retry.call_args_list[3].args[2]["message"] == "worker lost"
     assert output["status"] == "FAILED"
 
 
 def test_a_long_run_goes_on_in_a_new_history() -> None:
     """After fifty slices the orchestration starts over with what it knows, and does not prepare again."""
-    asked, _, context = _drive([RUNNING] * 51)
+    asked, _, context = _drive([RUNNING] * 52)
     assert asked.count("train_slice") == 50
     context.continue_as_new.assert_called_once_with({**ORDER, "prepared": True})
-    asked, output, _ = _drive([BOOSTED, BOOSTED, BOOSTED, COMPLETED], {**ORDER, "prepared": True})
-    assert asked == ["train_slice", "evaluate_model", "load_history", "register_model"]
+    asked, output, _ = _drive([RUNNING, BOOSTED, BOOSTED, BOOSTED, COMPLETED, COMPLETED], {**ORDER, "prepared": True})
+    assert asked == [ADMIT, "train_slice", "evaluate_model", "load_history", "register_model", ADMIT]
     assert output["status"] == "COMPLETED"
