@@ -3,16 +3,18 @@
 Every pass is a lazy query on the streaming engine; only history holds columns of the dataset in memory.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from shared.datasets.model import ColumnType
+from shared.features.compatibility import input_types
 from shared.features.fitting import column_type, training_statistics
 from shared.features.history.events import EncodedEvents, EventLayout, encode_frame
-from shared.features.inputs import Read, batch_input
-from shared.features.kinds.behavioural import history_read
+from shared.features.inputs import Read, batch_input, column_named
+from shared.features.kinds.behavioural import Behavioural, event_layout, history_read
 from shared.features.labels import known_at_expression, label_expression
 from shared.features.plan import FeaturePlan, plan_from_statistics
 from shared.platform.errors import FieldError, InvalidContent
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
 
 _HISTORY: Final = "__history__"
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+#: Rows a row group of files between two steps: readers hold several groups of each file at once.
+SCRATCH_ROWS: Final = 16_384
+
+
+class EntityPart(NamedTuple):
+    """The history features of one entity, and what events must carry for them alone."""
+
+    layout: EventLayout
+    features: tuple[Behavioural, ...]
 
 
 def fit_plan(frame: "pl.LazyFrame", config: "FeatureConfig") -> FeaturePlan:
@@ -49,57 +60,73 @@ def transform(plan: FeaturePlan, frame: "pl.LazyFrame") -> "pl.LazyFrame":
 def with_history(plan: FeaturePlan, frame: "pl.LazyFrame", scratch: Path | None = None) -> "pl.LazyFrame":
     """``frame`` with one more column for each history feature, which :func:`feature_expressions` reads.
 
-    The whole frame is everybody's past, whatever part of it the plan was fitted on. Holds the columns of the events
-    in memory, and the new columns too unless there is a ``scratch`` folder to put them in.
+    The whole frame is everybody's past, whatever part of it the plan was fitted on. Holds the events of one entity in
+    memory at a time, and the new columns too unless there is a ``scratch`` folder to put them in.
 
     :raises InvalidContent: the frame does not fit the plan.
     """
     import polars as pl
 
+    found = [frame]
+    for part in entity_parts(plan):
+        for columns in history_frames(part, encode_events(plan, part.layout, frame)):
+            if scratch is None:
+                found.append(columns.lazy())
+            else:
+                file = scratch / f"history-{len(found)}.parquet"
+                columns.write_parquet(file, compression="lz4", row_group_size=SCRATCH_ROWS)
+                found.append(pl.scan_parquet(file))
+    return pl.concat(found, how="horizontal") if len(found) > 1 else frame
+
+
+def entity_parts(plan: FeaturePlan) -> tuple[EntityPart, ...]:
+    """The plan's history features by entity, in the order of the entities in its layout."""
+    if plan.layout is None:
+        return ()
+    parts = []
+    for entity in plan.layout.entities:
+        features = tuple(feature for feature in plan.history_features if feature.entity == entity)
+        layout = event_layout(features, plan.layout.time_column, plan.layout.id_column, plan.layout.history_limit)
+        parts.append(EntityPart(layout, features))
+    return tuple(parts)
+
+
+def history_frames(part: EntityPart, events: EncodedEvents) -> "Iterator[pl.DataFrame]":
+    """The features of ``part`` for every row of ``events``, in their order, a few columns at a time."""
+    import polars as pl
+
     from shared.features.history.batch_history import history_columns
 
-    layout = plan.layout
-    if layout is None:
-        return frame
-    events = encode_events(plan, layout, frame)
-    features = plan.history_features
-    parts = [frame]
-    for found in history_columns(layout, events, [feature.spec(layout) for feature in features]):
-        part = pl.DataFrame({_HISTORY + features[position].name: values for position, values in found.items()})
-        if scratch is None:
-            parts.append(part.lazy())
-        else:
-            file = scratch / f"history-{len(parts)}.parquet"
-            part.write_parquet(file, compression="lz4")
-            parts.append(pl.scan_parquet(file))
-    return pl.concat(parts, how="horizontal")
+    features = part.features
+    for found in history_columns(part.layout, events, [feature.spec(part.layout) for feature in features]):
+        yield pl.DataFrame({_HISTORY + features[position].name: values for position, values in found.items()})
 
 
 def encode_events(plan: FeaturePlan, layout: EventLayout, frame: "pl.LazyFrame") -> EncodedEvents:
-    """Every row of ``frame`` as an event of the plan's ``layout``, in memory.
+    """Every row of ``frame`` as an event of ``layout``, which is the plan's or a part of it, in memory.
 
     :raises InvalidContent: the frame does not fit the plan.
     """
-    return encode_frame(layout, _event_columns(layout, plan.config, frame, _checked_types(plan, frame)))
+    wanted = frame.select(event_columns(plan, layout, frame))
+    # No name for the frame: each column goes as soon as it is encoded.
+    return encode_frame(layout, wanted.collect(engine="streaming").to_dict())
 
 
-def _event_columns(
-    layout: EventLayout, config: "FeatureConfig", frame: "pl.LazyFrame", types: dict[str, ColumnType]
-) -> "dict[str, pl.Series]":
-    """What ``encode_frame`` reads; ids are those that have a canonical text, see ``events.id_text``."""
-    schema = frame.collect_schema()
+def event_columns(plan: FeaturePlan, layout: EventLayout, frame: "pl.LazyFrame") -> "list[pl.Expr]":
+    """What ``encode_frame`` reads; ids are those that have a canonical text, see ``events.id_text``.
+
+    :raises InvalidContent: the frame does not fit the plan.
+    """
+    config, types, schema = plan.config, _checked_types(plan, frame), frame.collect_schema()
     wanted = {"time": batch_input(Read(layout.time_column, "instant"), types[layout.time_column])}
     for name, _ in layout.numbers:
         wanted[f"number:{name}"] = batch_input(Read(name, "number"), types[name])
     for name in layout.category_columns:
-        wanted[f"category:{name}"] = batch_input(Read(name, "category"), types[name])
+        wanted[f"category:{name}"] = _hashable(name, types[name])
     identifier = layout.id_column
-    if (
-        identifier is not None
-        and identifier in schema
-        and column_type(schema[identifier]) in {"string", "integer", "boolean"}
-    ):
-        wanted["id"] = batch_input(Read(identifier, "category"), "string")
+    identifier_type = column_type(schema[identifier]) if identifier and identifier in schema else None
+    if identifier and identifier_type in ("string", "integer", "boolean"):
+        wanted["id"] = _hashable(identifier, identifier_type)
     if layout.uses_labels:
         lacking = [name for name in (config.label_column, config.label_time_column) if name and name not in schema]
         if lacking:
@@ -110,8 +137,12 @@ def _event_columns(
         assert config.label_column is not None
         wanted["label"] = label_expression(config.label_column, frame)
         wanted["known_at"] = known_at_expression(config, frame)
-    read = frame.select(expression.alias(name) for name, expression in wanted.items()).collect(engine="streaming")
-    return {name: read[name] for name in wanted}
+    return [expression.alias(name) for name, expression in wanted.items()]
+
+
+def _hashable(name: str, column_type: ColumnType) -> "pl.Expr":
+    """A category column for ``encode_frame``: whole numbers stay numbers, half the size of their text."""
+    return column_named(name) if column_type == "integer" else batch_input(Read(name, "category"), column_type)
 
 
 def feature_expressions(plan: FeaturePlan, frame: "pl.LazyFrame") -> "list[pl.Expr]":
@@ -133,21 +164,4 @@ def feature_expressions(plan: FeaturePlan, frame: "pl.LazyFrame") -> "list[pl.Ex
 
 
 def _checked_types(plan: FeaturePlan, frame: "pl.LazyFrame") -> dict[str, ColumnType]:
-    schema = frame.collect_schema()
-    errors: list[FieldError] = []
-    types: dict[str, ColumnType] = {}
-    for column in plan.inputs:
-        found = column_type(schema[column.name]) if column.name in schema else None
-        if column.name not in schema:
-            errors.append(FieldError(column.name, "the dataset has no such column"))
-        elif found != column.type and {found, column.type} != {"integer", "float"}:
-            errors.append(FieldError(column.name, f"the plan reads a {column.type}, the dataset holds a {found}"))
-        else:
-            types[column.name] = found or column.type
-    for feature in plan.features:
-        for name, form in feature.reads():
-            if form == "category" and types.get(name) == "float":
-                errors.append(FieldError(name, "the plan reads an integer category, the dataset holds a float"))
-    if errors:
-        raise InvalidContent("the dataset does not fit the plan", details=dict.fromkeys(errors))
-    return types
+    return input_types(plan, {name: column_type(dtype) for name, dtype in frame.collect_schema().items()})

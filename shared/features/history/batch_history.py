@@ -20,7 +20,7 @@ from shared.features.history.timeline import Positions, Timeline
 
 Floats = NDArray[np.float64]
 # Columns that are held in memory before somebody takes them.
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 4
 # Squares of differences within a column of this range, MAX_HISTORY of them, fit int64.
 _NARROW: Final = 2**26
 
@@ -55,7 +55,9 @@ class EntityPasts:
         self._time = time
         first = np.r_[True, key[1:] != key[:-1]] if len(key) else np.empty(0, bool)
         self._group = np.cumsum(first, dtype=np.int32) - np.int32(1)
-        keep = ~_duplicates(events, self._order, key, time)
+        repeated = _duplicates(events, self._order, key, time)
+        # A slice shares the memory of the rows.
+        keep = ~repeated if repeated.any() else slice(None)
         self._rows = self._order[keep]
         self._event_group = self._group[keep]
         self._event_time = time[keep]

@@ -198,13 +198,13 @@ class EncodedEvents:
         return hash_series(self.ids if rows is None else self.ids.gather(rows))
 
 
-def hash_series(texts: "pl.Series") -> Ints:
-    """:func:`hash_text` of every value of a String series; each distinct value is hashed once."""
+def hash_series(values: "pl.Series") -> Ints:
+    """:func:`hash_text` of the text of every value, String or integer; each distinct value is hashed once."""
     import polars as pl
 
-    distinct = texts.drop_nulls().unique()
-    hashes = pl.Series([hash_text(text) for text in distinct.to_list()], dtype=pl.Int64)
-    mapped = texts.replace_strict(distinct, hashes, default=None, return_dtype=pl.Int64)
+    distinct = values.drop_nulls().unique()
+    hashes = pl.Series([hash_text(text) for text in distinct.cast(pl.String).to_list()], dtype=pl.Int64)
+    mapped = values.replace_strict(distinct, hashes, default=None, return_dtype=pl.Int64)
     found: Ints = mapped.fill_null(MISSING).to_numpy()
     return found
 
@@ -212,12 +212,12 @@ def hash_series(texts: "pl.Series") -> Ints:
 def encode_frame(layout: EventLayout, columns: "dict[str, pl.Series]") -> EncodedEvents:
     """Encode a whole frame.
 
-    :param columns: ``number:<name>`` (Float64), ``category:<name>`` (String), ``time`` (Int64 microseconds), and where
-        they exist ``id`` (String), ``label`` (Int8) and ``known_at`` (Int64 microseconds); null is missing. Emptied of
-        categories.
+    :param columns: ``number:<name>`` (Float64), ``category:<name>`` (String or integer), ``time`` (Int64 microseconds),
+        and where they exist ``id`` (String or integer), ``label`` (Int8) and ``known_at`` (Int64 microseconds); null is
+        missing. Emptied of categories and numbers.
     """
     time = _integers(columns["time"])
-    # Taken out of the mapping, so that texts do not stay in memory beside their hashes.
+    # Taken out of the mapping, so that what is encoded does not stay in memory.
     hashed = {name: hash_series(columns.pop(f"category:{name}")) for name in layout.category_columns}
     label, known_at = columns.get("label"), columns.get("known_at")
     return EncodedEvents(
@@ -226,7 +226,7 @@ def encode_frame(layout: EventLayout, columns: "dict[str, pl.Series]") -> Encode
             hashed[entity[0]] if len(entity) == 1 else _pair_keys(hashed[entity[0]], hashed[entity[1]])
             for entity in layout.entities
         ),
-        numbers=tuple(_fixed_points(columns[f"number:{name}"], decimals) for name, decimals in layout.numbers),
+        numbers=tuple(_fixed_points(columns.pop(f"number:{name}"), decimals) for name, decimals in layout.numbers),
         codes=tuple(hashed[name] for name in layout.codes),
         label=np.full(len(time), UNKNOWN, np.int8) if label is None else label.fill_null(UNKNOWN).to_numpy(),
         known_at_us=np.full(len(time), MISSING) if known_at is None else _integers(known_at),
