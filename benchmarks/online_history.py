@@ -164,20 +164,20 @@ class Service:
 
     async def _process(self, batch: list[Pending[Transaction, None]]) -> None:
         events = [self._online.event(pending.item) for pending in batch]
-        started = time.perf_counter()
-        pasts = await self._store.read(self._layout, events)
-        read = time.perf_counter()
-        vectors = [self._online.vector(pending.item, past) for pending, past in zip(batch, pasts, strict=True)]
-        self.read_seconds.append(read - started)
-        self.vector_seconds.append((time.perf_counter() - read) / len(batch))
-        rows = await self._store.rows(self._layout, events)
-        predictions = [
-            self._prediction(pending.item, vector.tolist()) for pending, vector in zip(batch, vectors, strict=True)
-        ]
-        started = time.perf_counter()
         async with self._database.connection() as conn:
+            started = time.perf_counter()
+            pasts = await self._store.read(conn, self._layout, events)
+            read = time.perf_counter()
+            vectors = [self._online.vector(pending.item, past) for pending, past in zip(batch, pasts, strict=True)]
+            self.read_seconds.append(read - started)
+            self.vector_seconds.append((time.perf_counter() - read) / len(batch))
+            rows = await self._store.rows(conn, self._layout, events)
+            predictions = [
+                self._prediction(pending.item, vector.tolist()) for pending, vector in zip(batch, vectors, strict=True)
+            ]
+            started = time.perf_counter()
             await scoring.store(conn, self._model_id, predictions, None, rows if self.remembers else None)
-        self.store_seconds.append(time.perf_counter() - started)
+            self.store_seconds.append(time.perf_counter() - started)
         for pending in batch:
             pending.resolve(None)
 

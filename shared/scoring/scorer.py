@@ -19,7 +19,7 @@ from shared.features.history.rows import EventRows
 from shared.features.history.store import HistoryStore, ensure_months
 from shared.features.history.window import EntityHistory
 from shared.platform.clock import Clock
-from shared.platform.database import Database
+from shared.platform.database import Connection, Database
 from shared.platform.errors import FieldError, InvalidContent, Unavailable
 from shared.scoring import repository
 from shared.scoring.batching import Pending
@@ -104,13 +104,16 @@ class BatchScorer:
 
         Nobody is answered, not even those whose transaction does not fit, unless this model may answer: against
         the model that has just been promoted the transaction may fit.
+
+        One connection is kept for reading and storing, though no transaction: taking one out costs a round trip.
         """
-        prepared = await self._prepare(group, model)
-        rows = [row for row in prepared if isinstance(row, _Row)]
-        answers = await self._answers(rows, model) if rows else []
-        predictions = [answer.prediction for answer in answers]
-        events = await self._events(rows, model)
-        production_id = await self._store(model.id, predictions, expected_production_id, events)
+        async with self._database.connection() as conn:
+            prepared = await self._prepare(conn, group, model)
+            rows = [row for row in prepared if isinstance(row, _Row)]
+            answers = await self._answers(rows, model) if rows else []
+            events = await self._events(conn, rows, model)
+            predictions = [answer.prediction for answer in answers]
+            production_id = await _store(conn, model.id, predictions, expected_production_id, events)
         if expected_production_id is None or production_id == expected_production_id:
             for row, answer in zip(rows, answers, strict=True):
                 row.pending.resolve(answer)
@@ -119,23 +122,27 @@ class BatchScorer:
                     pending.fail(refusal)
         return production_id
 
-    async def _prepare(self, group: list[Pending[Request, Answer]], model: ServedModel) -> list[_Row | InvalidContent]:
+    async def _prepare(
+        self, conn: Connection, group: list[Pending[Request, Answer]], model: ServedModel
+    ) -> list[_Row | InvalidContent]:
         """Each transaction's row or refusal; where the model looks at the past, that is read in one round trip."""
         layout = model.online.layout
         if layout is None:
             return [_prepare(pending, model) for pending in group]
         events = [_event(pending, model) for pending in group]
-        pasts = iter(await self._history.read(layout, [event for event in events if isinstance(event, Event)]))
+        fitting = [event for event in events if isinstance(event, Event)]
+        pasts = iter(await self._history.read(conn, layout, fitting))
         return [
             _prepare(pending, model, event, next(pasts)) if isinstance(event, Event) else event
             for pending, event in zip(group, events, strict=True)
         ]
 
-    async def _events(self, rows: list[_Row], model: ServedModel) -> EventRows | None:
+    async def _events(self, conn: Connection, rows: list[_Row], model: ServedModel) -> EventRows | None:
         """What these transactions add to history; ``None`` where the model does not look at it."""
-        if model.online.layout is None:
+        layout = model.online.layout
+        if layout is None:
             return None
-        return await self._history.rows(model.online.layout, [row.event for row in rows if row.event is not None])
+        return await self._history.rows(conn, layout, [row.event for row in rows if row.event is not None])
 
     async def _answers(self, rows: list[_Row], model: ServedModel) -> list[Answer]:
         """One predict for all rows, exact SHAP values for the flagged ones and for those who asked."""
@@ -159,23 +166,23 @@ class BatchScorer:
             _answer(row, model, float(scores[position]), found.get(position), now) for position, row in enumerate(rows)
         ]
 
-    async def _store(
-        self,
-        model_id: UUID,
-        predictions: list[NewPrediction],
-        expected_production_id: UUID | None,
-        events: EventRows | None,
-    ) -> UUID | None:
-        """Store, and learn which model is in production; storing nothing is asking."""
-        async with self._database.connection() as conn:
-            try:
-                production_id, _ = await repository.store(conn, model_id, predictions, expected_production_id, events)
-            except psycopg.errors.CheckViolation:  # no partition for this month yet
-                await repository.ensure_partitions(conn, predictions[0].created_at, 1)
-                if events is not None:
-                    await ensure_months(conn, events.occurred)
-                production_id, _ = await repository.store(conn, model_id, predictions, expected_production_id, events)
-        return production_id
+
+async def _store(
+    conn: Connection,
+    model_id: UUID,
+    predictions: list[NewPrediction],
+    expected_production_id: UUID | None,
+    events: EventRows | None,
+) -> UUID | None:
+    """Store, and learn which model is in production; storing nothing is asking."""
+    try:
+        production_id, _ = await repository.store(conn, model_id, predictions, expected_production_id, events)
+    except psycopg.errors.CheckViolation:  # no partition for this month yet
+        await repository.ensure_partitions(conn, predictions[0].created_at, 1)
+        if events is not None:
+            await ensure_months(conn, events.occurred)
+        production_id, _ = await repository.store(conn, model_id, predictions, expected_production_id, events)
+    return production_id
 
 
 def _prepare(

@@ -19,7 +19,7 @@ SELECT id FROM created;
 -- The newest events of every asked (entity, key) before its moment, one bytea for each that has any.
 SELECT asked, events
 FROM read_entity_events(
-    %(layout)s::smallint, %(entities)s::smallint[], %(keys)s::bigint[], %(befores)s::timestamptz[],
+    %(layout)s::smallint, %(entities)b::smallint[], %(keys)b::bigint[], %(befores)b::timestamptz[],
     %(span)s::interval, %(history_limit)s::int
 );
 

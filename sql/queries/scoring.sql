@@ -15,8 +15,8 @@ stored AS (
         row.id, %(model_id)s, row.transaction_id, row.input_features::jsonb, row.fraud_score, row.is_fraud,
         row.confidence, row.explanation::jsonb, row.latency_ms, row.created_at
     FROM unnest(
-        %(ids)s::uuid[], %(transaction_ids)s::text[], %(inputs)s::text[], %(scores)s::float8[], %(decisions)s::bool[],
-        %(confidences)s::float8[], %(explanations)s::text[], %(latencies)s::int[], %(times)s::timestamptz[]
+        %(ids)b::uuid[], %(transaction_ids)b::text[], %(inputs)b::text[], %(scores)b::float8[], %(decisions)b::bool[],
+        %(confidences)b::float8[], %(explanations)b::text[], %(latencies)b::int[], %(times)b::timestamptz[]
     ) AS row (
         id, transaction_id, input_features, fraud_score, is_fraud, confidence, explanation, latency_ms, created_at
     )
@@ -43,8 +43,8 @@ stored AS (
         row.id, %(model_id)s, row.transaction_id, row.input_features::jsonb, row.fraud_score, row.is_fraud,
         row.confidence, row.explanation::jsonb, row.latency_ms, row.created_at
     FROM unnest(
-        %(ids)s::uuid[], %(transaction_ids)s::text[], %(inputs)s::text[], %(scores)s::float8[], %(decisions)s::bool[],
-        %(confidences)s::float8[], %(explanations)s::text[], %(latencies)s::int[], %(times)s::timestamptz[]
+        %(ids)b::uuid[], %(transaction_ids)b::text[], %(inputs)b::text[], %(scores)b::float8[], %(decisions)b::bool[],
+        %(confidences)b::float8[], %(explanations)b::text[], %(latencies)b::int[], %(times)b::timestamptz[]
     ) AS row (
         id, transaction_id, input_features, fraud_score, is_fraud, confidence, explanation, latency_ms, created_at
     )
@@ -56,8 +56,8 @@ remembered AS (
     INSERT INTO entity_events (layout, entity, key, occurred_at, id_hash, payload)
     SELECT %(layout)s::smallint, event.*
     FROM unnest(
-        %(event_entities)s::smallint[], %(event_keys)s::bigint[], %(event_times)s::timestamptz[],
-        %(event_ids)s::bigint[], %(event_payloads)s::bytea[]
+        %(event_entities)b::smallint[], %(event_keys)b::bigint[], %(event_times)b::timestamptz[],
+        %(event_ids)b::bigint[], %(event_payloads)b::bytea[]
     ) AS event
     WHERE EXISTS (SELECT FROM stored)
     ON CONFLICT (layout, entity, key, occurred_at, id_hash) DO NOTHING

@@ -14,6 +14,7 @@ from shared.features.history.backfill import Backfilled, backfill
 from shared.features.history.events import (
     MISSING,
     EncodedEvents,
+    Entity,
     Event,
     EventLayout,
     NumberColumn,
@@ -67,9 +68,17 @@ def event(
 
 async def remember(database: Database, store: HistoryStore, events: Sequence[Event]) -> None:
     """Store events as scoring does, with predictions that no model's promotion forbids."""
-    rows = await store.rows(LAYOUT, events)
     async with database.connection() as conn:
+        rows = await store.rows(conn, LAYOUT, events)
         await scoring.store(conn, uuid4(), [prediction() for _ in events], None, rows)
+
+
+async def read(
+    database: Database, store: HistoryStore, events: Sequence[Event], layout: EventLayout = LAYOUT
+) -> list[dict[Entity, EntityHistory]]:
+    """The past of each event, read in one go."""
+    async with database.connection() as conn:
+        return await store.read(conn, layout, events)
 
 
 def prediction() -> NewPrediction:
@@ -90,7 +99,7 @@ async def test_reads_what_was_remembered(database: Database, store: HistoryStore
     """Every number, code and time comes back as it was, missing ones included, for each key that is not missing."""
     await remember(database, store, [event(NOW_US - 5, "a", (1, None, None), -(2**53), (-(2**63) + 1, 2**63 - 1))])
     await remember(database, store, [event(NOW_US - 1, "b", (1, 2, 3), None, (None, None))])
-    [found] = await store.read(LAYOUT, [event(NOW_US, "c", (1, None, 3))])
+    [found] = await read(database, store, [event(NOW_US, "c", (1, None, 3))])
     assert set(found) == {CARD, ("card", "merchant")}
     card = found[CARD]
     assert card.time_us.tolist() == [NOW_US - 5, NOW_US - 1]
@@ -112,7 +121,7 @@ async def test_equals_a_loop_over_all_events(database: Database, store: HistoryS
     for start in range(0, len(events), 50):
         await remember(database, store, events[start : start + 50])
     asked = [event(moment, None, (draws.randrange(4), draws.randrange(2), None)) for moment in moments]
-    for transaction, found in zip(asked, await store.read(LAYOUT, asked), strict=True):
+    for transaction, found in zip(asked, await read(database, store, asked), strict=True):
         for position, entity in enumerate([CARD, MERCHANT]):
             history = found[entity]
             assert list(zip(history.time_us, history.numbers[0], strict=True)) == loop(events, transaction, position)
@@ -150,9 +159,9 @@ async def test_neighbours_in_a_batch_see_what_each_would_alone(
         event(NOW_US - seconds * 1_000_000 + 1, None)
         for seconds in (0, 1, between - 5, between - 4, between, between + 18, 500, 7 * 86_400)
     ]
-    together = await store.read(LAYOUT, asked)
+    together = await read(database, store, asked)
     for transaction, found in zip(asked, together, strict=True):
-        [alone] = await store.read(LAYOUT, [transaction])
+        [alone] = await read(database, store, [transaction])
         assert found[CARD].time_us.tolist() == alone[CARD].time_us.tolist()
         assert found[CARD].label.tolist() == alone[CARD].label.tolist()
 
@@ -160,12 +169,13 @@ async def test_neighbours_in_a_batch_see_what_each_would_alone(
 async def test_a_hot_key_costs_no_more_than_the_limit(database: Database, store: HistoryStore) -> None:
     """Of a key with 20,000 events in two months the index yields history_limit entries and not one more."""
     async with database.transaction() as conn:
+        layout_id = await store.layout_id(conn, LAYOUT)
         await conn.execute(
             "INSERT INTO entity_events (layout, entity, key, occurred_at, id_hash, payload) "
             "SELECT %s, 1, 2, %s::timestamptz - i * interval '3 minutes', i, '\\x' FROM generate_series(1, 20000) AS i",
-            [await store.layout_id(LAYOUT), NOW],
+            [layout_id, NOW],
         )
-        parameters = [await store.layout_id(LAYOUT), [1], [2], [NOW], timedelta(days=40), 5]
+        parameters = [layout_id, [1], [2], [NOW], timedelta(days=40), 5]
         await conn.execute(
             "SELECT * FROM read_entity_events(%s::smallint, %s::smallint[], %s::bigint[], %s::timestamptz[], %s, %s)",
             parameters,
@@ -185,14 +195,14 @@ async def test_a_transaction_counts_once(database: Database, store: HistoryStore
     await remember(database, store, [event(NOW_US - 1, "a", amount=1)])
     await remember(database, store, [event(NOW_US - 1, "a", amount=2), event(NOW_US - 1, None, amount=3)])
     await remember(database, store, [event(NOW_US - 1, None, amount=3)])
-    [found] = await store.read(LAYOUT, [event(NOW_US, "b")])
+    [found] = await read(database, store, [event(NOW_US, "b")])
     assert sorted(found[CARD].numbers[0].tolist()) == [1, 3, 3]
 
 
 async def test_nothing_is_remembered_without_its_prediction(database: Database, store: HistoryStore) -> None:
     """When another model is in production and no prediction is stored, no event is."""
-    rows = await store.rows(LAYOUT, [event(NOW_US - 1, "a")])
     async with database.connection() as conn:
+        rows = await store.rows(conn, LAYOUT, [event(NOW_US - 1, "a")])
         production_id, stored = await scoring.store(conn, uuid4(), [prediction()], UUID(int=1), rows)
     assert (production_id, stored) == (None, 0)
     assert await count(database) == 0
@@ -202,8 +212,9 @@ async def test_nothing_is_remembered_without_its_prediction(database: Database, 
 async def test_times_that_make_no_history(database: Database, store: HistoryStore, time_us: int | None) -> None:
     """No time, a wild one, one beyond retention or to come: nothing is stored, and what is read is empty."""
     wild = Event(time_us, 1, (1, 2, 3), (1,), (1, 1))
-    assert (await store.rows(LAYOUT, [wild])).keys == []
-    [found] = await store.read(LAYOUT, [wild])
+    async with database.connection() as conn:
+        assert (await store.rows(conn, LAYOUT, [wild])).keys == []
+    [found] = await read(database, store, [wild])
     assert [len(history.time_us) for history in found.values()] == [0, 0, 0]
 
 
@@ -211,9 +222,10 @@ async def test_layouts_are_apart(database: Database, store: HistoryStore) -> Non
     """A layout has one id for all workers, and its events are not those of another layout."""
     other = replace(LAYOUT, codes=("country",))
     await remember(database, store, [event(NOW_US - 1, "a")])
-    [found] = await store.read(other, [event(NOW_US, "b")])
+    [found] = await read(database, store, [event(NOW_US, "b")], other)
     assert len(found[CARD].time_us) == 0
-    assert await HistoryStore(database, lambda: NOW).layout_id(other) == await store.layout_id(other)
+    async with database.connection() as conn:
+        assert await HistoryStore(database, lambda: NOW).layout_id(conn, other) == await store.layout_id(conn, other)
 
 
 async def test_labels_become_known(database: Database, store: HistoryStore) -> None:
@@ -222,7 +234,7 @@ async def test_labels_become_known(database: Database, store: HistoryStore) -> N
     await remember(database, store, [first, second])
     assert await store.set_labels(LAYOUT, [second], [True], [NOW]) == 3
     assert await store.set_labels(LAYOUT, [second], [True], [NOW]) == 0
-    [found] = await store.read(LAYOUT, [event(NOW_US, "c")])
+    [found] = await read(database, store, [event(NOW_US, "c")])
     for history in found.values():
         assert history.label.tolist() == [-1, 1]
         assert history.known_at_us.tolist() == [MISSING, NOW_US]
@@ -273,7 +285,7 @@ async def test_backfill_stores_every_event_once(database: Database, store: Histo
     merchants = [row for row in stored if row[0] == 1]
     assert len(merchants) == 500 - 2 + 1  # without the row that has no time; row 2 is another merchant's
     assert {row[4] for row in stored} == {0, 1}
-    [found] = await store.read(LAYOUT, [event(NOW_US + 1, "new", (None, hash_text("0"), None))])
+    [found] = await read(database, store, [event(NOW_US + 1, "new", (None, hash_text("0"), None))])
     history: EntityHistory = found[MERCHANT]
     assert history.time_us.tolist() == sorted(history.time_us.tolist())
     assert (history.known_at_us - history.time_us == DAY).all()

@@ -121,7 +121,8 @@ async def backfill(
     :param source: names the dataset. A row without an id is known by it and its place in the file, so that a second
         run finds the row again.
     """
-    layout_id = await store.layout_id(layout)
+    async with database.connection() as conn:
+        layout_id = await store.layout_id(conn, layout)
     oldest, newest = (_microseconds(moment) for moment in store.kept())
     rows = changed = 0
     while (encoded := await asyncio.to_thread(next, chunks, None)) is not None:

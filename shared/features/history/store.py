@@ -1,7 +1,7 @@
 """The online store of history: what is read for a batch of transactions, and what they leave behind.
 
-Two round trips a batch: one reads the past of all its transactions, the other stores their events together with the
-predictions (``shared.scoring.repository.store``). An event counts from that commit on.
+Two round trips a batch on one connection: one reads the past of all its transactions, the other stores their events
+together with the predictions (``shared.scoring.repository.store``). An event counts from that commit on.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class HistoryStore:
         now = self._clock()
         return now - self._retention, now + _CLOCK_SKEW
 
-    async def layout_id(self, layout: EventLayout) -> int:
+    async def layout_id(self, conn: Connection, layout: EventLayout) -> int:
         """The number under which the layout's events are stored."""
         known = self._layouts.get(layout.fingerprint)
         if known is None:
@@ -58,12 +58,13 @@ class HistoryStore:
                 "numbers": [number._asdict() for number in layout.numbers],
                 "codes": layout.codes,
             }
-            async with self._database.connection() as conn:
-                known = await repository.register_layout(conn, layout.fingerprint, columns)
+            known = await repository.register_layout(conn, layout.fingerprint, columns)
             self._layouts[layout.fingerprint] = known
         return known
 
-    async def read(self, layout: EventLayout, events: Sequence[Event]) -> list[dict[Entity, EntityHistory]]:
+    async def read(
+        self, conn: Connection, layout: EventLayout, events: Sequence[Event]
+    ) -> list[dict[Entity, EntityHistory]]:
         """What ``OnlinePlan.vector`` needs to know of each transaction's past, as a rule in one round trip.
 
         One entry for each key that is not missing.
@@ -76,7 +77,7 @@ class HistoryStore:
             for entity, key in enumerate(event.keys)
             if key is not None
         }
-        histories = await self._histories(layout, pairs) if pairs else {}
+        histories = await self._histories(conn, layout, pairs) if pairs else {}
         nothing = EntityHistory.empty(len(layout.numbers), len(layout.codes))
         return [
             {
@@ -87,7 +88,7 @@ class HistoryStore:
             for event, moment in zip(events, moments, strict=True)
         ]
 
-    async def _histories(self, layout: EventLayout, pairs: set[_Pair]) -> dict[_Pair, EntityHistory]:
+    async def _histories(self, conn: Connection, layout: EventLayout, pairs: set[_Pair]) -> dict[_Pair, EntityHistory]:
         """The past of each key before each moment.
 
         Transactions of one key at nearly the same time, as a hot merchant has in every batch, share one reading: a
@@ -103,7 +104,7 @@ class HistoryStore:
             readings[pair] = (pair[0], pair[1], newest[pair[0], pair[1]]) if apart <= _NEARLY else pair
             spread = max(spread, apart) if apart <= _NEARLY else spread
         more = _EVENTS_BETWEEN if spread else 0
-        read = await self._read(layout, set(readings.values()), spread, more)
+        read = await self._read(conn, layout, set(readings.values()), spread, more)
         histories: dict[_Pair, EntityHistory] = {}
         too_few: set[_Pair] = set()
         for pair, reading in readings.items():
@@ -113,24 +114,23 @@ class HistoryStore:
             else:
                 histories[pair] = found
         if too_few:
-            histories |= await self._read(layout, too_few, timedelta(0), 0)
+            histories |= await self._read(conn, layout, too_few, timedelta(0), 0)
         return histories
 
     async def _read(
-        self, layout: EventLayout, pairs: set[_Pair], longer: timedelta, more: int
+        self, conn: Connection, layout: EventLayout, pairs: set[_Pair], longer: timedelta, more: int
     ) -> dict[_Pair, EntityHistory]:
         """The layout's span and ``longer`` before each moment, its limit and ``more`` events."""
         asked = list(pairs)
-        layout_id = await self.layout_id(layout)
+        layout_id = await self.layout_id(conn, layout)
         span = timedelta(microseconds=layout.span_us) + longer
-        async with self._database.connection() as conn:
-            found = await repository.read(conn, layout_id, asked, span=span, history_limit=layout.history_limit + more)
+        found = await repository.read(conn, layout_id, asked, span=span, history_limit=layout.history_limit + more)
         packed = [found.get(position, b"") for position in range(len(asked))]
         return dict(zip(asked, _decoded(layout, packed), strict=True))
 
-    async def rows(self, layout: EventLayout, events: Sequence[Event]) -> EventRows:
+    async def rows(self, conn: Connection, layout: EventLayout, events: Sequence[Event]) -> EventRows:
         """The rows that these events add to history."""
-        rows = EventRows(await self.layout_id(layout))
+        rows = EventRows(await self.layout_id(conn, layout))
         oldest, newest = self.kept()
         for event in events:
             moment = _moment(event.time_us)
@@ -154,20 +154,20 @@ class HistoryStore:
 
         An event without an id cannot be told apart from others and is left as it is.
         """
-        rows = Labels(await self.layout_id(layout))
-        for event, label, known in zip(events, labels, known_at, strict=True):
-            moment = _moment(event.time_us)
-            if moment is None or event.id_hash is None:
-                continue
-            for entity, key in enumerate(event.keys):
-                if key is not None:
-                    rows.entities.append(entity)
-                    rows.keys.append(key)
-                    rows.occurred.append(moment)
-                    rows.id_hashes.append(event.id_hash)
-                    rows.labels.append(int(label))
-                    rows.known.append(known)
         async with self._database.connection() as conn:
+            rows = Labels(await self.layout_id(conn, layout))
+            for event, label, known in zip(events, labels, known_at, strict=True):
+                moment = _moment(event.time_us)
+                if moment is None or event.id_hash is None:
+                    continue
+                for entity, key in enumerate(event.keys):
+                    if key is not None:
+                        rows.entities.append(entity)
+                        rows.keys.append(key)
+                        rows.occurred.append(moment)
+                        rows.id_hashes.append(event.id_hash)
+                        rows.labels.append(int(label))
+                        rows.known.append(known)
             return await repository.set_labels(conn, rows)
 
     async def make_partitions(self) -> None:

@@ -28,7 +28,7 @@ def numbered(query: str) -> str:
             names.append(found[1])
         return f"${names.index(found[1]) + 1}"
 
-    return re.sub(r"%\((\w+)\)s", number, query).replace("%%", "%")
+    return re.sub(r"%\((\w+)\)[sb]", number, query).replace("%%", "%")
 
 
 @pytest.mark.parametrize(("domain", "name"), NAMED)
