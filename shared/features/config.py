@@ -98,7 +98,7 @@ class RecursiveElimination(_Document):
     """
 
     step: float = Field(default=0.2, ge=0.02, le=0.5, description="Share of the features that each round drops.")
-    min_features: int = Field(default=5, ge=1, le=1000, description="No round begins with fewer features than this.")
+    min_features: int = Field(default=5, ge=1, le=1000, description="At least so many features are kept.")
     tolerance: float = Field(
         default=0.005,
         ge=0,
@@ -159,6 +159,12 @@ class FeatureConfig(_Document):
     target_columns: tuple[ColumnName, ...] | None = Field(
         default=None,
         description="Categorical columns to encode by the share of fraud among earlier transactions of the category.",
+    )
+    holiday_columns: tuple[ColumnName, ...] | None = Field(
+        default=None, description="Columns with the ISO 3166-1 alpha-2 code of a country whose public holidays count."
+    )
+    holiday_country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = Field(
+        default=None, description="The country whose public holidays count, where no column tells."
     )
 
     groups: tuple[Group, ...] | None = Field(
@@ -255,6 +261,7 @@ class FeatureConfig(_Document):
     def _derived_columns(self) -> list[tuple[str, set[str | None]]]:
         return [
             ("target_columns", set(self.target_columns or ())),
+            ("holiday_columns", set(self.holiday_columns or ())),
             ("transforms", set(self.transforms or ())),
             ("ratios", {column for ratio in self.ratios or () for column in (ratio.numerator, ratio.denominator)}),
             ("durations", {column for span in self.durations or () for column in (span.start, span.end)}),

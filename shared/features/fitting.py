@@ -7,6 +7,7 @@ import numpy as np
 
 from shared.datasets.model import ColumnType
 from shared.features.inputs import Read, batch_input, column_named, utc_instant
+from shared.features.label_counts import known_labels
 from shared.features.statistics import ColumnStatistics, NumericStatistics, TrainingStatistics
 from shared.platform.errors import InvalidContent
 
@@ -62,7 +63,8 @@ def _as_utc(moment: datetime | None) -> datetime | None:
 
 
 def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> TrainingStatistics:
-    """Statistics of every column of the training part: one streaming pass, and one more a categorical column.
+    """Statistics of every column of the training part: one streaming pass, and one more a categorical column or target
+    encoding.
 
     :raises InvalidContent: the part has no rows.
     """
@@ -74,7 +76,7 @@ def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> Train
     queries = [pl.len().alias("rows")]
     past = {feature.column for feature in config.history or ()}
     if time is not None:
-        queries.append(time.max().alias("until"))
+        queries += [time.min().alias("since"), time.max().alias("until")]
     for name, typed in types.items():
         present = batch_input(Read(name, "presence"), typed)
         queries += [(~present).sum().alias(f"{name}|missing"), column_named(name).n_unique().alias(f"{name}|distinct")]
@@ -86,7 +88,8 @@ def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> Train
     rows = int(found["rows"])
     if not rows:
         raise InvalidContent("the dataset has no rows to fit features on", target="dataset_id")
-    categorical = [name for name in config.categorical_columns or () if types.get(name) in ("string", "integer")]
+    counted_columns = dict.fromkeys([*(config.categorical_columns or ()), *(config.holiday_columns or ())])
+    categorical = [name for name in counted_columns if types.get(name) in ("string", "integer")]
     counted = _category_counts(frame, categorical, config)
     columns = {
         name: ColumnStatistics(
@@ -100,7 +103,13 @@ def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> Train
         )
         for name, typed in types.items()
     }
-    return TrainingStatistics(rows=rows, columns=columns, until=_as_utc(found.get("until")))
+    return TrainingStatistics(
+        rows=rows,
+        columns=columns,
+        since=_as_utc(found.get("since")),
+        until=_as_utc(found.get("until")),
+        labels=known_labels(frame, config, types) if config.target_columns else None,
+    )
 
 
 def _numeric_queries(name: str, kind: ColumnType, config: "FeatureConfig", time: "pl.Expr | None") -> "list[pl.Expr]":

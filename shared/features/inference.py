@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from shared.features.calendars import is_country
 from shared.features.config import GROUPS, HISTORY_BY_DEFAULT, Distance, Duration, FeatureConfig, Ratio
 from shared.features.history.defaults import HistoryDefaults
 from shared.features.history.specs import OF_CODE, OF_LABEL, OF_NUMBER
@@ -25,6 +26,9 @@ _AMOUNTS = ("amount", "amt", "transactionamount", "transactionamt", "txamount", 
 
 _LABEL_TIMES = ("labelknownat", "labeltime", "labelledat", "labeledat", "labeldate", "chargebackat", "chargebacktime",
                 "chargebackdate", "fraudreportedat")  # fmt: skip
+_COUNTRIES = ("transactioncountry", "country", "countrycode", "billingcountry", "billingcountrycode", "shippingcountry",
+              "shippingcountrycode", "cardcountry", "customercountry", "usercountry", "ipcountry",
+              "merchantcountry")  # fmt: skip
 
 _PROTECTED = frozenset({"gender", "sex", "race", "ethnicity", "ethnic", "religion", "nationality", "age", "dob",
                         "birth", "birthdate", "birthday", "birthyear", "disability", "marital",
@@ -107,6 +111,11 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
     if frequency is None:
         given = config.categorical_columns is not None
         frequency = tuple(name for name in categorical if given or name not in entities)
+    _check_time_bound(config, time)
+    holidays = config.holiday_columns
+    if holidays is None:
+        country = _first(_COUNTRIES, open_types, ("string",)) if time and not config.holiday_country else None
+        holidays = (country,) if country else ()
     distances = config.distances if config.distances is not None else _distances(open_types)
     ratios = config.ratios if config.ratios is not None else _ratios(open_types, amount, categorical, distances)
     durations = config.durations if config.durations is not None else _durations(open_types, time)
@@ -122,6 +131,8 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
             "excluded_columns": excluded,
             "categorical_columns": categorical,
             "frequency_columns": frequency,
+            "target_columns": config.target_columns or (),
+            "holiday_columns": holidays,
             "transforms": config.transforms or {},
             "ratios": ratios,
             "durations": durations,
@@ -130,6 +141,17 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
         }
         | _history(config, types, open_types, time, amount, entities, categorical, label_time)
     )
+
+
+def _check_time_bound(config: FeatureConfig, time: str | None) -> None:
+    """Refuse what is fitted along time where there is no time, and a country without a calendar."""
+    if time is None and config.target_columns:
+        raise invalid_field("config.target_columns", "target encoding needs a time column, and the dataset has none")
+    for setting in ("holiday_columns", "holiday_country"):
+        if time is None and getattr(config, setting):
+            raise invalid_field(f"config.{setting}", "holidays need a time column, and the dataset has none")
+    if config.holiday_country is not None and not is_country(config.holiday_country):
+        raise invalid_field("config.holiday_country", f"there is no calendar of {config.holiday_country!r}")
 
 
 def _history(
@@ -206,6 +228,8 @@ def _check_named_columns(types: _Types, config: FeatureConfig) -> None:
         ("history_values", config.history_values or (), _NUMBERS),
         ("categorical_columns", config.categorical_columns or (), frozenset({"string", "integer"})),
         ("frequency_columns", config.frequency_columns or (), frozenset({"string", "integer"})),
+        ("target_columns", config.target_columns or (), _KEYS),
+        ("holiday_columns", config.holiday_columns or (), frozenset({"string"})),
         ("transforms", config.transforms or (), _NUMBERS),
         ("ratios", [c for ratio in config.ratios or () for c in (ratio.numerator, ratio.denominator)], _NUMBERS),
         ("durations", [c for span in config.durations or () for c in (span.start, span.end)], _INSTANTS),

@@ -7,6 +7,7 @@ are numbers and strings, and every feature is checked against the columns that t
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self
@@ -221,9 +222,7 @@ def _usable_columns(statistics: TrainingStatistics, config: FeatureConfig) -> Us
                 reason = "constant in the training part"
         if reason is not None:
             exclusions.append(Exclusion(column=column.name, reason=reason))
-    return Usable(
-        TrainingStatistics(statistics.rows, usable, statistics.until), frozenset(constants), tuple(exclusions)
-    )
+    return Usable(replace(statistics, columns=usable), frozenset(constants), tuple(exclusions))
 
 
 def _why_excluded(column: ColumnStatistics, rows: int, config: FeatureConfig) -> str | None:

@@ -40,12 +40,30 @@ class ColumnStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownLabels:
+    """How many labels were known at each of ``instants`` (microseconds since 1970 UTC), of rows before it.
+
+    ``total``, and for each column the counts of its ``categories``: the known labels at every instant, then the frauds
+    among them.
+    """
+
+    instants: tuple[int, ...]
+    total: tuple[int, ...]
+    categories: Mapping[str, Mapping[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingStatistics:
-    """The training part: ``rows`` rows, the last of them at ``until`` when the dataset has a time column."""
+    """The training part: ``rows`` rows, when the dataset has a time column from ``since`` to ``until``.
+
+    ``labels`` are there when a column is to be encoded by them.
+    """
 
     rows: int
     columns: Mapping[str, ColumnStatistics]
+    since: datetime | None = None
     until: datetime | None = None
+    labels: KnownLabels | None = None
 
 
 @dataclass(frozen=True, slots=True)

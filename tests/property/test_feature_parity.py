@@ -54,6 +54,9 @@ CONFIG = FeatureConfig(
     ),
     one_hot_limit=3,
     frequency_columns=("merchant", "terminal_id"),
+    target_columns=("merchant", "terminal_id"),
+    holiday_columns=("country",),
+    holiday_country="JP",
 )
 
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False)

@@ -8,7 +8,9 @@ from shared.features.kinds.base import FeatureKind
 from shared.features.kinds.behavioural import Behavioural
 from shared.features.kinds.categorical import Frequency, Missing, OneHot
 from shared.features.kinds.geographic import Haversine
+from shared.features.kinds.holiday import Holiday
 from shared.features.kinds.numeric import Clipped, HighValue, Quotient, Raw, Rounded, SignedLog, ZScore
+from shared.features.kinds.target import Target
 from shared.features.kinds.temporal import DatePart, DaysBetween
 
 AnyFeature = Annotated[
@@ -22,8 +24,10 @@ AnyFeature = Annotated[
     | Haversine
     | DatePart
     | DaysBetween
+    | Holiday
     | OneHot
     | Frequency
+    | Target
     | Missing
     | Behavioural,
     Field(discriminator="kind"),
