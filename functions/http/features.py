@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from functions.endpoint import Call, Reply, accepted, endpoint
 from functions.requests import PageQuery
 from shared.features.model import FeatureSet, FeatureSetRequest, FeatureSetStatus
+from shared.features.schemas import document_schemas
 from shared.platform.errors import Unavailable
 
 bp = df.Blueprint()
@@ -39,7 +40,10 @@ class PreviewQuery(BaseModel):
     durable=True,
 )
 async def compute_features(call: Call) -> Reply:
-    """Answers with the complete configuration, inferred parts included, and starts the orchestration."""
+    """Answers with the complete configuration, inferred parts included, and starts the orchestration.
+
+    The body names at most one of ``config``, ``plan`` and ``plan_of``.
+    """
     created = await call.services.features.request(call.body, caller=call.caller, origin=call.origin)
     assert call.durable is not None
     payload = {"feature_set_id": str(created.id)}
@@ -49,6 +53,12 @@ async def compute_features(call: Call) -> Reply:
         await call.services.features.stages.fail(created.id, "the orchestration could not be started")
         raise Unavailable("the orchestration could not be started", target="orchestration") from error
     return accepted(_shown(created), f"/api/v1/features/sets/{created.id}")
+
+
+@endpoint(bp, "GET", "features/schema", summary="JSON schemas of the configuration and of a plan")
+async def get_feature_schemas(call: Call) -> Reply:
+    """What ``config`` and ``plan`` of ``features/compute`` may hold."""
+    return Reply(document_schemas())
 
 
 @endpoint(bp, "GET", "features/sets", summary="List feature sets, newest first", query=FeatureSetQuery)
@@ -76,6 +86,12 @@ async def preview_feature_set(call: Call) -> Reply:
     """Rows, and each feature with description and basic statistics."""
     query: PreviewQuery = call.query
     return Reply(await call.services.features.preview(call.path_id("feature_set_id"), query.rows))
+
+
+@endpoint(bp, "GET", "features/sets/{feature_set_id:guid}/plan", summary="The plan of a feature set")
+async def get_feature_plan(call: Call) -> Reply:
+    """The document with every fitted parameter, as ``features/compute`` takes it for another dataset."""
+    return Reply(await call.services.features.plan(call.path_id("feature_set_id")))
 
 
 def _shown(feature_set: FeatureSet) -> dict[str, Any]:

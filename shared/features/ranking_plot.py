@@ -1,8 +1,9 @@
-"""The ranking as a picture: one self-contained SVG, written without a plotting library."""
+"""The ranking and the elimination as pictures: self-contained SVGs, written without a plotting library."""
 
 from collections.abc import Sequence
 from html import escape
 
+from shared.features.elimination import Elimination, Round
 from shared.features.selection import RankedFeature
 
 _ROW, _TOP, _LEFT, _BAR, _RIGHT = 22, 56, 260, 420, 96
@@ -46,3 +47,35 @@ def ranking_svg(ranking: Sequence[RankedFeature], *, title: str) -> bytes:
     if len(ranking) > _MOST:
         parts.append(f'<text class="n" x="12" y="{height - 8}">and {len(ranking) - _MOST} more</text>')
     return ("".join(parts) + "</svg>\n").encode()
+
+
+def elimination_svg(elimination: Elimination, *, title: str) -> bytes:
+    """Average precision over the number of features of each round, the chosen round marked; UTF-8 SVG."""
+    width, height, left, top, right, bottom = 720, 360, 64, 56, 24, 48
+    most = max(entry.features for entry in elimination.rounds)
+    scores = [entry.average_precision for entry in elimination.rounds]
+    # At least a hundredth of average precision high, so that noise does not look like a cliff.
+    lowest, highest = min(min(scores), max(scores) - 0.01), max(scores)
+
+    def place(entry: Round) -> tuple[float, float]:
+        across = left + (width - left - right) * entry.features / most
+        return across, top + (height - top - bottom) * (highest - entry.average_precision) / (highest - lowest)
+
+    points = {entry: place(entry) for entry in elimination.rounds}
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points.values())
+    dots = "".join(
+        f'<circle class="{"gain" if entry == elimination.chosen else "mi"}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
+        f"<title>{entry.features} features: {entry.average_precision:.4f}</title></circle>"
+        f'<text class="n" x="{x:.1f}" y="{height - bottom + 20}" text-anchor="middle">{entry.features}</text>'
+        for entry, (x, y) in points.items()
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" aria-label="{escape(title)}"><style>{_STYLE}</style>'
+        f'<text class="t" x="12" y="22">{escape(title)}</text>'
+        f'<text class="n" x="12" y="43">average precision on later rows by number of features; '
+        f"kept: {len(elimination.kept)}</text>"
+        f'<text class="n" x="{left - 8}" y="{top + 4}" text-anchor="end">{highest:.3f}</text>'
+        f'<text class="n" x="{left - 8}" y="{height - bottom + 4}" text-anchor="end">{lowest:.3f}</text>'
+        f'<polyline points="{line}" fill="none" stroke="#2f6fab" stroke-width="2"/>{dots}</svg>\n'
+    ).encode()

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.features.config import SelectionConfig
-from shared.platform.xgboost_runtime import load_xgboost
+from shared.features.elimination import Elimination, eliminate
+from shared.features.importance import ROUNDS, gain_shares, small_model
 
 if TYPE_CHECKING:
     import polars as pl
 
 _CELLS = 64
-_BOOST_ROUNDS = 100
 _POSITIVE_SHARE = 0.5
 # A single feature that separates the classes this well is more often a leak than a discovery.
 _LEAK_AUC = 0.999
@@ -46,6 +46,7 @@ class SelectionResult:
     correlated: tuple[tuple[str, str, float], ...]
     suspected_leaks: tuple[str, ...]
     config: SelectionConfig
+    elimination: Elimination | None = None
 
     @property
     def selected(self) -> tuple[RankedFeature, ...]:
@@ -66,7 +67,7 @@ class SelectionResult:
             "config": self.config.model_dump(),
             "methods": {
                 "mutual_information": f"nats, over {_CELLS} quantile cells and one for missing",
-                "gain": f"share of the total gain of an XGBoost model of {_BOOST_ROUNDS} trees",
+                "gain": f"share of the total gain of an XGBoost model of {ROUNDS} trees",
                 "score": "mean of the two rankings, 1 the best",
             },
             "ranking": [asdict(feature) for feature in self.ranking],
@@ -74,6 +75,7 @@ class SelectionResult:
                 {"feature": dropped, "kept": kept, "correlation": value} for dropped, kept, value in self.correlated
             ],
             "suspected_leaks": list(self.suspected_leaks),
+            "recursive_elimination": self.elimination.report() if self.elimination else None,
         }
 
 
@@ -96,9 +98,10 @@ def select_features(
 ) -> SelectionResult:
     """Rank and choose the columns of ``sample``.
 
-    :param sample: float32 features of sampled training rows, NaN where missing.
+    :param sample: float32 features of sampled training rows in order of time, NaN where missing.
     :param labels: 0 or 1 of the same rows, both present.
     :raises ValueError: only one class in ``labels``.
+    :raises InvalidContent: elimination is asked for, and the earlier or the later rows lack a class.
     """
     if len(np.unique(labels)) < 2:
         raise ValueError("selection needs both classes")
@@ -120,8 +123,14 @@ def select_features(
     reasons |= {dropped: f"correlates {value:+.4f} with {kept}" for dropped, kept, value in correlated}
     left = [name for name in ordered if name not in reasons]
     reasons |= dict.fromkeys(left[config.max_features :], f"beyond the best {config.max_features}")
+    left = left[: config.max_features]
+    elimination = None
     if not config.enabled:
         reasons = {}
+    elif config.recursive_elimination is not None and left:
+        elimination = eliminate(left, columns, labels, config.recursive_elimination, config.seed)
+        weak = set(left).difference(elimination.kept)
+        reasons |= dict.fromkeys(weak, f"eliminated: {len(elimination.kept)} others do as well")
     ranking = tuple(
         RankedFeature(
             name=name,
@@ -141,6 +150,7 @@ def select_features(
         correlated=correlated,
         suspected_leaks=_suspected_leaks(candidates, columns, labels),
         config=config,
+        elimination=elimination,
     )
 
 
@@ -172,24 +182,8 @@ def _gain(
     """Share of the total gain of each feature in a small boosted model."""
     if not names:
         return {}
-    xgboost = load_xgboost()
-    matrix = xgboost.QuantileDMatrix(np.column_stack([columns[name] for name in names]), label=labels)
-    booster = xgboost.train(
-        {
-            "objective": "binary:logistic",
-            "tree_method": "hist",
-            "max_depth": 6,
-            "eta": 0.1,
-            "seed": seed,
-            "verbosity": 0,
-        },
-        matrix,
-        num_boost_round=_BOOST_ROUNDS,
-    )
-    found = booster.get_score(importance_type="total_gain")
-    gains = [float(np.mean(found.get(f"f{position}", 0.0))) for position in range(len(names))]
-    total = sum(gains) or 1.0
-    return {name: value / total for name, value in zip(names, gains, strict=True)}
+    model = small_model(np.column_stack([columns[name] for name in names]), labels, seed)
+    return dict(zip(names, gain_shares(model).tolist(), strict=True))
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

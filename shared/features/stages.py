@@ -124,7 +124,7 @@ class FeatureStages:
     async def select(self, feature_set_id: UUID) -> StageResult:
         """Features are chosen and profiled on the training part; plan, profile, plot and preview are in Blob."""
         from shared.features.choosing import choose_features
-        from shared.features.ranking_plot import ranking_svg
+        from shared.features.ranking_plot import elimination_svg, ranking_svg
 
         found = await self._begin(feature_set_id, Stage.SELECT)
         if found is None:
@@ -138,6 +138,9 @@ class FeatureStages:
         if choice.selection is not None:
             picture = ranking_svg(choice.selection.ranking, title=f"Features of {found.name}")
             await self._blobs.upload_bytes(files.ranking, picture)
+            if choice.selection.elimination is not None:
+                picture = elimination_svg(choice.selection.elimination, title=f"Elimination of {found.name}")
+                await self._blobs.upload_bytes(files.elimination, picture)
         await self._blobs.upload_bytes(files.profile, choice.profile.to_json())
         await self._blobs.upload_bytes(files.preview, orjson.dumps(choice.preview))
         await self._blobs.upload_bytes(files.work_selection, orjson.dumps(choice.report()))
