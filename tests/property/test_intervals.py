@@ -1,5 +1,4 @@
-"""Intervals: the resampled figures against scikit-learn's with weights, the ends against a plain bootstrap, and how often
-they hold the truth."""
+"""Intervals: figures against scikit-learn, ends against a plain bootstrap, and how often they hold the truth."""
 
 from typing import Any
 
@@ -87,7 +86,7 @@ def test_figures_of_the_rows_themselves_are_those_of_the_evaluation(
 
 
 def _binormal(rng: np.random.Generator, rows: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Frauds score 2 standard deviations higher before the logistic function; scores are calibrated badly on purpose."""
+    """Frauds lie two standard deviations higher in log-odds; the scores are calibrated badly on purpose."""
     labels = (rng.random(rows) < rate).astype(np.int8)
     margin = rng.normal(size=rows) + 2 * labels - 3
     return 1 / (1 + np.exp(-margin)), labels
@@ -111,7 +110,9 @@ def test_ends_equal_those_of_a_plain_bootstrap() -> None:
         interval = ours[name]
         assert interval is not None
         # The Monte Carlo error of a 2.5 % quantile of 1000 draws is about 0.08 standard deviations.
-        assert [interval["low"], interval["high"]] == pytest.approx([low, high], abs=0.35 * np.std(slow[name])), name
+        assert [interval["low"], interval["high"]] == pytest.approx(
+            [low, high], abs=0.35 * float(np.std(slow[name]))
+        ), name
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
