@@ -81,3 +81,55 @@ def test_a_row_that_cannot_be_mended_holds_up_no_other(app: RunningApp) -> None:
         finally:
             with psycopg.connect(app.database_url) as conn:
                 conn.execute("UPDATE feature_sets SET status = 'FAILED' WHERE id = %s", (broken,))
+
+
+@pytest.fixture
+def one_place(own_app: RunningApp) -> RunningApp:
+    """An app that trains one job at a time."""
+    own_app.stop()
+    own_app.environment["TRAINING_CONCURRENCY"] = "1"
+    own_app.start()
+    return own_app
+
+
+def _age_jobs(app: RunningApp) -> None:
+    with psycopg.connect(app.database_url) as conn:
+        conn.execute("UPDATE training_jobs SET created_at = created_at - interval '1 hour'")
+
+
+def _one_runs_one_waits(client: httpx.Client, feature_set_id: str, rounds: int) -> tuple[str, str]:
+    hyperparameters = {"n_estimators": rounds, "early_stopping_rounds": None, "learning_rate": 0.01}
+    running = flow.start_training(client, feature_set_id, "runs", hyperparameters=hyperparameters)
+    waiting = flow.start_training(client, feature_set_id, "waits", hyperparameters={"n_estimators": 5})
+    deadline = time.monotonic() + 60
+    while not flow.data(client.get(f"training/jobs/{running}"))["current_epoch"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert flow.data(client.get(f"training/jobs/{waiting}"))["queue_position"] == 1
+    return running, waiting
+
+
+def test_training_jobs_without_orchestrations_are_taken_up_or_failed(one_place: RunningApp) -> None:
+    """Orchestrations that are lost, of the job that runs and of the one that waits, are started again, and both jobs
+    end well. One that was terminated fails its job with the reason, and the place goes to the next.
+    """
+    app = one_place
+    with app.client("scientist") as client:
+        feature_set_id = _finished(app, client, "training")
+        jobs = _one_runs_one_waits(client, feature_set_id, 1500)
+        app.kill()
+        (app.state / "host" / "durable.jsonl").unlink()
+        app.start()
+        assert _manage(app, "GET", f"training-{jobs[0]}").status_code == 404
+        _age_jobs(app)
+        _run_watchdog(app)
+        models = {flow.wait(client, f"training/jobs/{job_id}")["model_id"] for job_id in jobs}
+        assert len(models) == 2
+
+        stopped, waiting = _one_runs_one_waits(client, feature_set_id, 10_000)
+        assert _manage(app, "POST", f"training-{stopped}", "/terminate").is_success
+        _age_jobs(app)
+        _run_watchdog(app)
+        failed = flow.wait(client, f"training/jobs/{stopped}", until="FAILED")
+        assert "ended as Terminated" in failed["error_message"]
+        flow.wait(client, f"training/jobs/{waiting}")
