@@ -5,7 +5,9 @@
 Starts a private PostgreSQL with production's durability settings. One event is one row: a transaction is an event of
 each of its five entities. Half the transactions, a million at most, are of one merchant. A request is what scoring
 does but for the model: encode, read the past of all five entities, compute the vector, store prediction and events in
-one commit; batched as in scoring, two lanes. "no events" stores the predictions only: what this machine's commits take.
+one commit; batched as in scoring, two lanes. "no events" stores the predictions only.
+
+What the machine itself takes is measured in the same run, as often: a bare round trip, and one row committed.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -190,25 +192,37 @@ class Service:
         )
 
 
-async def measure(service: Service, requests: list[Transaction], concurrent: int, what: str) -> float:
-    """Run the requests; prints percentiles and returns the p99 in milliseconds."""
+async def percentiles(
+    request: Callable[[Transaction], Awaitable[object]], requests: list[Transaction], concurrent: int
+) -> tuple[float, float, float]:
+    """Run the requests; the milliseconds of half and of 99 % of them, and requests a second."""
     waiting = iter(requests)
     seconds: list[float] = []
 
     async def caller() -> None:
         for transaction in waiting:
-            transaction["transaction_time"] = utc_now().isoformat()
             started = time.perf_counter()
-            await service.batcher.submit(transaction, deadline_seconds=30)
+            await request(transaction)
             seconds.append(time.perf_counter() - started)
 
-    service.read_seconds.clear()
-    service.vector_seconds.clear()
-    service.store_seconds.clear()
     begun = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(concurrent)))
     rate = len(seconds) / (time.perf_counter() - begun)
     p50, p99 = (float(np.percentile(seconds, q)) * 1e3 for q in (50, 99))
+    return p50, p99, rate
+
+
+async def measure(service: Service, requests: list[Transaction], concurrent: int, what: str) -> float:
+    """Run the requests; prints percentiles and returns the p99 in milliseconds."""
+
+    async def score(transaction: Transaction) -> None:
+        transaction["transaction_time"] = utc_now().isoformat()
+        await service.batcher.submit(transaction, deadline_seconds=30)
+
+    service.read_seconds.clear()
+    service.vector_seconds.clear()
+    service.store_seconds.clear()
+    p50, p99, rate = await percentiles(score, requests, concurrent)
     read, store = (float(np.median(found)) * 1e3 for found in (service.read_seconds, service.store_seconds))
     vector = float(np.median(service.vector_seconds)) * 1e6
     print(
@@ -216,6 +230,24 @@ async def measure(service: Service, requests: list[Transaction], concurrent: int
         f"a batch: read {read:5.2f} ms, store {store:5.2f} ms; vector {vector:4.0f} µs"
     )
     return p99
+
+
+async def calibrate(database: Database, requests: list[Transaction], concurrent: int) -> None:
+    """What this machine takes, at this moment, for the least that a request can be."""
+    async with database.connection() as conn:
+        await conn.execute("CREATE TABLE IF NOT EXISTS calibration (number int)")
+
+    async def bare(_: Transaction) -> None:
+        async with database.connection() as conn:
+            await conn.execute("SELECT 1")
+
+    async def commit(_: Transaction) -> None:
+        async with database.connection() as conn:
+            await conn.execute("INSERT INTO calibration VALUES (1)")
+
+    for what, request in (("SELECT 1", bare), ("a commit", commit)):
+        p50, p99, rate = await percentiles(request, requests, concurrent)
+        print(f"{what:<10}{concurrent:>3} concurrent  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms  {rate:7.0f}/s")
 
 
 @asynccontextmanager
@@ -281,6 +313,7 @@ async def run(events: int, requests: int) -> None:
                 transaction["merchant_id"] = "me-0"
             worst = await measure(service, hottest, concurrent, "hot")
             print(f"{'':<10}hot to normal, p99: {worst / usual:.2f}")
+            await calibrate(database, normal, concurrent)
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 The pool carries the specification's figures: up to ``pool_size + max_overflow`` connections, checked when taken out,
 replaced after ``pool_recycle``. SQLAlchemy opens a pool's connections as they are needed; psycopg opens ``min_size`` at
-once, so that is one here and a scaled-out worker holds no connection that it does not use.
+once, so that is one here and a scaled-out worker holds no connection that it does not use. The check is a round trip;
+a connection that has just been in use is only asked locally whether the server has closed it.
 
 No session state is relied on (no SET, no LISTEN, no advisory lock beyond a transaction), so that PgBouncer in
 transaction mode can stand between.
@@ -12,8 +13,10 @@ replaces the pool's connections, and those that follow prepare nothing (a migrat
 behind PgBouncer the stale statements would outlive our connections).
 """
 
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
@@ -33,6 +36,7 @@ Connection: TypeAlias = psycopg.AsyncConnection[Row]
 PasswordSource: TypeAlias = Callable[[], Awaitable[str]]
 
 _CONNECT_TIMEOUT_SECONDS = 5
+_JUST_USED_SECONDS = 1.0
 _UNPREPARED = None
 _PREPARE_AFTER = 2  # runs of one statement on one connection before it is prepared
 # After a failover the old server may just fall silent; without these a connection waits a quarter of an hour for it.
@@ -48,6 +52,7 @@ class PoolConnection(psycopg.AsyncConnection[Row]):
     """A connection that repeats, unprepared, what the server refuses because the schema has changed under it."""
 
     stale = False
+    used_at = float("-inf")  # by the monotonic clock, when it was last given back
 
     async def execute(  # type: ignore[override]  # without the overload of template strings, which no query here is
         self, query: QueryNoTemplate, params: Params | None = None, *, prepare: bool | None = None, binary: bool = False
@@ -104,7 +109,7 @@ class Database:
             max_size=pool_size + max_overflow,
             max_lifetime=recycle_seconds,
             timeout=timeout_seconds,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             open=False,
             name="app",
         )
@@ -164,9 +169,18 @@ class Database:
         try:
             yield
         finally:
+            conn.used_at = monotonic()
             if conn.stale:
                 self._kwargs["prepare_threshold"] = _UNPREPARED
                 await self._pool.drain()
+
+
+async def _check(conn: PoolConnection) -> None:
+    """Return when the connection works; one in use a moment ago works unless the server has said goodbye since."""
+    line = select.poll()
+    line.register(conn.fileno(), select.POLLIN)
+    if monotonic() - conn.used_at > _JUST_USED_SECONDS or line.poll(0):
+        await AsyncConnectionPool.check_connection(conn)
 
 
 def scalar(row: Row | None, column: str) -> int:

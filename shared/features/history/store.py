@@ -105,6 +105,8 @@ class HistoryStore:
             spread = max(spread, apart) if apart <= _NEARLY else spread
         more = _EVENTS_BETWEEN if spread else 0
         read = await self._read(conn, layout, set(readings.values()), spread, more)
+        if not spread:
+            return read
         histories: dict[_Pair, EntityHistory] = {}
         too_few: set[_Pair] = set()
         for pair, reading in readings.items():
@@ -204,10 +206,10 @@ def _before(layout: EventLayout, history: EntityHistory, moment: datetime, limit
     """The part of ``history`` that a transaction of this moment sees; ``None`` where ``limit`` cut off some of it."""
     times = history.time_us
     now = (moment - _EPOCH) // _MICROSECOND
-    end = int(np.searchsorted(times, now))
+    end = int(times.searchsorted(now))
     if end < layout.history_limit and len(times) == limit:
         return None
-    start = max(int(np.searchsorted(times, now - layout.span_us)), end - layout.history_limit)
+    start = max(int(times.searchsorted(now - layout.span_us)), end - layout.history_limit)
     if start == 0 and end == len(times):
         return history
     seen = slice(start, end)
