@@ -1,8 +1,8 @@
 """The parts that a page is made of. Text is escaped here; only what is named ``markup`` is taken as it is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from shared.training.report.text import escaped
+from shared.training.report.text import escaped, prose
 
 
 def section(anchor: str, title: str, *markup: str) -> str:
@@ -20,12 +20,12 @@ def grid(*markup: str) -> str:
 
 def paragraph(text: str) -> str:
     """A paragraph of plain text."""
-    return f"<p>{escaped(text)}</p>"
+    return f"<p>{prose(text)}</p>"
 
 
 def figure(title: str, chart_markup: str, reading: str) -> str:
     """A chart with the words that say how to read it."""
-    return f"<figure><h3>{escaped(title)}</h3>{chart_markup}<figcaption>{escaped(reading)}</figcaption></figure>"
+    return f"<figure><h3>{escaped(title)}</h3>{chart_markup}<figcaption>{prose(reading)}</figcaption></figure>"
 
 
 def omitted(title: str, why: str) -> str:
@@ -34,12 +34,17 @@ def omitted(title: str, why: str) -> str:
 
 
 def table(
-    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, strong: int | None = None, words: int = 1
+    caption: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    strong: int | None = None,
+    words: Collection[int] = (0,),
 ) -> str:
     """A table that scrolls by itself where it is too wide.
 
     :param rows: cells in the order of ``head``; the first of each row names it.
-    :param strong: the row to point out. :param words: how many leading columns hold words; the others hold numbers.
+    :param strong: the row to point out. :param words: the columns that hold words; the others hold numbers.
     """
     columns = "".join(f'<th scope="col"{_align(i, words)}>{escaped(text)}</th>' for i, text in enumerate(head))
     lines = "".join(
@@ -63,5 +68,5 @@ def tiles(entries: Sequence[tuple[str, str, str]]) -> str:
     return f'<dl class="tiles">{cells}</dl>'
 
 
-def _align(column: int, words: int) -> str:
-    return "" if column < words else ' class="n"'
+def _align(column: int, words: Collection[int]) -> str:
+    return "" if column in words else ' class="n"'

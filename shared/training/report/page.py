@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.training.evidence import Evidence
-from shared.training.report.markup import section
+from shared.training.report.markup import paragraph, section
 from shared.training.report.sections.calibration import calibration
 from shared.training.report.sections.decisions import decisions, ranking
 from shared.training.report.sections.explanation import explanation
@@ -62,7 +62,7 @@ def render_report(description: Mapping[str, Any], evidence: Evidence, meanings: 
         f"<title>{escaped(title)}</title><style>{_style()}</style></head><body>"
         f"<header><p>Training report</p><h1>{escaped(description['name'])}</h1>"
         f'<nav aria-label="Contents">{links}</nav></header><main>{_warnings(subject)}{body}</main>'
-        f"<footer><p>{escaped(_FOOT)}</p></footer></body></html>\n"
+        f"<footer>{paragraph(_FOOT)}</footer></body></html>\n"
     ).encode()
 
 

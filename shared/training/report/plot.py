@@ -11,7 +11,7 @@ from shared.training.report.svg import element, label, polyline, thinned
 from shared.training.report.text import escaped
 
 WIDTH: Final = 460.0
-_RIGHT, _TOP, _BOTTOM = 16.0, 14.0, 44.0
+_RIGHT, _TOP, _BOTTOM = 26.0, 26.0, 44.0
 _LEGEND = 20.0
 _CHARACTER = 6.4  # width of one, about, in the charts' 12 px
 
@@ -59,7 +59,7 @@ class Plot:
     _marks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.top = _TOP + (_LEGEND if self.entries else 0) + 12
+        self.top = _TOP + (_LEGEND if self.entries else 0)
         self.bottom = self.height - _BOTTOM
         self.right = WIDTH - _RIGHT
         self.x = self.x.onto(self.left, self.right)
@@ -95,14 +95,14 @@ class Plot:
                 element("line", class_=f"whisker {css}", x1=float(x), x2=float(x), y1=float(a), y2=float(b))
             )
 
-    def upright(self, value: float, text: str, css: str = "mark") -> None:
-        """A vertical line at ``value``, with a word at its top."""
+    def upright(self, value: float, text: str, css: str = "mark", *, low: bool = False) -> None:
+        """A vertical line at ``value``, with a word at its top, or before its foot if ``low``."""
         x = self.x.position(value)
         near_right = x > (self.left + self.right) / 2
         self._marks.append(element("line", class_=css, x1=x, x2=x, y1=self.top, y2=self.bottom))
-        self._marks.append(
-            label(x + (-5 if near_right else 5), self.top + 11, text, text_anchor="end" if near_right else "start")
-        )
+        before = low or near_right
+        y = self.bottom - 6 if low else self.top + 11
+        self._marks.append(label(x + (-5 if before else 5), y, text, text_anchor="end" if before else "start"))
 
     def diagonal(self, css: str = "chance") -> None:
         """From the lower left corner to the upper right one."""
@@ -131,5 +131,5 @@ class Plot:
             parts.append(label(x, self.bottom + 17, self.x.tell(value), text_anchor="middle"))
         middle = (self.left + self.right) / 2
         parts.append(label(middle, self.height - 8, self.x_title, class_="axis", text_anchor="middle"))
-        parts.append(label(4, self.top - 8, self.y_title, class_="axis"))
+        parts.append(label(4, self.top - 13, self.y_title, class_="axis"))
         return "".join(parts)

@@ -29,18 +29,25 @@ def escaped(text: object, limit: int | None = None) -> str:
     return escape(plain(text, limit))
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """A figure with ``digits`` significant digits, thousands apart: ``0.9692``, ``1,234``, ``0.00021``."""
+def prose(text: str) -> str:
+    """A sentence of the report's own as markup, without line breaks before a per cent sign."""
+    return escaped(text.replace(" %", f"{NO_BREAK}%"))
+
+
+def number(value: float | None, digits: int = 4, *, padded: bool = False) -> str:
+    """A figure with ``digits`` significant digits, thousands apart: ``0.9692``, ``1,234``, ``0.00021``; zeros at the
+    end only when ``padded``, for columns of figures of one precision.
+    """
     if value is None or not isfinite(value):
         return NONE
     if value == 0:
         return "0"
-    exponent = int(f"{abs(value):e}".split("e")[1])  # rounds as formatting does
+    exponent = int(f"{abs(value):.{digits - 1}e}".split("e")[1])  # of the rounded value
     if exponent >= 15 or exponent < -6:
         return f"{value:.{digits - 1}e}"
     decimals = max(digits - 1 - exponent, 0)
     shown = f"{value:,.{decimals}f}"
-    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+    return shown.rstrip("0").rstrip(".") if "." in shown and not padded else shown
 
 
 def count(value: float) -> str:
@@ -50,7 +57,7 @@ def count(value: float) -> str:
 
 def percent(share: float | None, digits: int = 3) -> str:
     """A share as per cent: ``98.9 %``, ``0.053 %``."""
-    return NONE if share is None or not isfinite(share) else f"{number(100 * share, digits)}{NO_BREAK}%"
+    return NONE if share is None or not isfinite(share) else f"{number(100 * share, digits, padded=True)}{NO_BREAK}%"
 
 
 def axis_percent(share: float) -> str:

@@ -1,7 +1,8 @@
 """The beeswarm: every explained row as a dot, by feature, at its SHAP value, coloured by the feature's value.
 
 The layout is that of SHAP's own plot (Lundberg and others 2020): dots that would lie on each other are stacked. To keep
-thousands of dots small, positions are whole units and dots of one colour are one path.
+thousands of dots small, positions are cells of two
+units, and dots of one colour are one path.
 """
 
 from collections import defaultdict
@@ -19,8 +20,8 @@ from shared.training.report.svg import element, label
 LEVELS: Final = 12
 """Steps of the colour scale, classes ``v0`` (lowest value) to ``v11``; ``vm`` is a missing value."""
 _MISSING: Final = -1
-_COLUMN = 2  # units between neighbouring columns of dots
-_REACH = 8  # units that a stack may reach up and down
+_CELL = 2  # units between neighbouring dots
+_REACH = 10  # units that a stack may reach up and down
 _EDGE = 14.0
 
 
@@ -43,7 +44,7 @@ def beeswarm_chart(
     for row, name in enumerate(names):
         top = HEAD + PITCH * row
         parts.append(label(_EDGE, top + 10, name, limit=64, class_="note"))
-        parts.append(_swarm(scale, values[:, row], contributions[:, row], round(top + 20)))
+        parts.append(_swarm(scale, values[:, row], contributions[:, row], round(top + 24)))
     parts.append(label(_EDGE, bottom + 30, f"SHAP value ({unit}); right raises the risk", class_="axis"))
     parts.append(_colour_key(WIDTH - _EDGE, bottom + 20))
     description = (
@@ -70,33 +71,43 @@ def value_levels(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 def stacked(columns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """How far each dot is moved up or down, in units, so that dots of one column lie beside each other: 0, 1, -1, 2, -2
     and so on in the order of the rows, times what fits. Shape (r,).
+
+    Columns are as high as they are full, measured by one that is fuller than nine tenths of them; the few beyond it, a
+    value that many rows share for instance, are pressed together instead of flattening all others.
     """
     order = np.argsort(columns, kind="stable")
     _, starts, sizes = np.unique(columns[order], return_index=True, return_counts=True)
-    place = np.empty(len(columns), dtype=np.int64)
+    full = np.maximum(np.quantile(sizes, 0.9), sizes)
+    place, apart = np.empty(len(columns), dtype=np.int64), np.empty(len(columns))
     place[order] = np.arange(len(columns)) - np.repeat(starts, sizes)
+    apart[order] = np.repeat(np.minimum(1.0, 2 * _REACH / _CELL / full), sizes)
     steps = (place + 1) // 2 * np.where(place % 2, 1, -1)
-    apart = min(_COLUMN, 2 * _REACH / max(int(sizes.max()), 1))
-    moved: npt.NDArray[np.int64] = np.rint(steps * apart).astype(np.int64)
+    moved: npt.NDArray[np.int64] = _CELL * np.rint(steps * apart).astype(np.int64)
     return moved
 
 
 def _swarm(scale: Scale, values: npt.NDArray[np.float32], shap: npt.NDArray[np.float32], middle: int) -> str:
     """Dots of one feature; several in one place are one dot of their mean colour."""
-    columns = np.rint(scale.positions(shap) / _COLUMN).astype(np.int64)
+    columns = np.rint(scale.positions(shap) / _CELL).astype(np.int64)
     ys = middle + stacked(columns)
     levels = value_levels(values)
     places: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for x, y, level in zip((columns * _COLUMN).tolist(), ys.tolist(), levels.tolist(), strict=True):
+    for x, y, level in zip((columns * _CELL).tolist(), ys.tolist(), levels.tolist(), strict=True):
         places[x, y].append(level)
-    by_level: dict[int, list[str]] = defaultdict(list)
-    for (x, y), found in sorted(places.items()):
+    by_level: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for place, found in sorted(places.items()):
         present = [level for level in found if level != _MISSING]
-        by_level[round(sum(present) / len(present)) if present else _MISSING].append(f"M{x} {y}h0")
+        by_level[round(sum(present) / len(present)) if present else _MISSING].append(place)
     return "".join(
-        element("path", class_="swarm vm" if level == _MISSING else f"swarm v{level}", d="".join(dots))
+        element("path", class_="swarm vm" if level == _MISSING else f"swarm v{level}", d=_dots(dots))
         for level, dots in sorted(by_level.items())
     )
+
+
+def _dots(places: list[tuple[int, int]]) -> str:
+    """Lines of no length, each where the one before it was plus a step; round ends make them dots."""
+    before = [(0, 0), *places[:-1]]
+    return "".join(f"m{x - u} {y - v}h0" for (x, y), (u, v) in zip(places, before, strict=True))
 
 
 def _colour_key(right: float, top: float) -> str:

@@ -39,7 +39,7 @@ def early_roc_chart(curve: ScoreCurve, fpr: float, recall: float) -> str:
     for limit in FPR_LIMITS.values():
         reached = curve.recall_at_fpr(limit)
         if reached is not None and limit > low:
-            plot.upright(limit, axis_percent(limit), "guide")
+            plot.upright(limit, percent(reached), "guide", low=True)
             plot.points([limit], [reached], "a")
             told.append(f"{percent(reached)} at {axis_percent(limit)}")
     if fpr >= low:
@@ -101,9 +101,9 @@ def monthly_chart(name: str, title: str, months: Sequence[str], figures: Mapping
     known = [value for values in figures.values() for value in values if value is not None]
     top = rounded_up(max(known, default=1.0))
     plot = Plot(
-        Scale(-0.5, len(months) - 0.5, tell=lambda _: ""),
+        Scale(-0.5, len(months) - 0.5, tell=lambda value: months[int(value)] if value.is_integer() else ""),
         Scale(0.0, top, tell=axis_percent),
-        f"month, {months[0]} to {months[-1]}",
+        "month",
         "",
         height=240,
         entries=entries,

@@ -11,7 +11,7 @@ from shared.training.report.text import axis_percent, number
 _ROW = 26.0
 _NAME = 168.0
 _EDGE = 14.0
-PITCH = 32.0
+PITCH = 36.0
 """Height of a feature's row, the same for importance and beeswarm, so that the two can be read across."""
 HEAD = 8.0
 
@@ -61,8 +61,8 @@ def importance_chart(importance: Mapping[str, float], unit: str) -> str:
         top = HEAD + PITCH * row
         end = scale.position(strength)
         parts.append(label(_EDGE, top + 10, name, limit=64))
-        parts.append(element("rect", class_="bar b", x=_EDGE, y=top + 14, width=end - _EDGE, height=12.0))
-        parts.append(label(end + 6, top + 24, number(strength, 3), class_="note"))
+        parts.append(element("rect", class_="bar b", x=_EDGE, y=top + 15, width=end - _EDGE, height=13.0))
+        parts.append(label(end + 6, top + 26, number(strength, 3, padded=True), class_="note"))
     parts.append(label(_EDGE, bottom + 30, f"mean absolute SHAP value ({unit})", class_="axis"))
     told = "; ".join(f"{name} {number(strength, 3)}" for name, strength in importance.items())
     return picture("importance", "Global importance", told, height, *parts)

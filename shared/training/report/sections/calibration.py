@@ -36,7 +36,7 @@ def calibration(subject: Subject) -> str:
                 "transactions that score 30 %, 30 % are fraud; above it fraud is likelier than the score says. The "
                 "vertical lines are 95 % intervals: long ones rest on few rows.",
             ),
-            "<div>" + table("Observed fraud by score", head, rows, words=0) + _method(subject) + "</div>",
+            "<div>" + table("Observed fraud by score", head, rows) + _method(subject) + "</div>",
         ),
     )
 
@@ -48,4 +48,4 @@ def _method(subject: Subject) -> str:
     rows = [["asked for", str(found["requested"])], ["applied", str(found["method"])]]
     losses = found.get("log_loss") or {}
     rows += [[f"log loss, {name}", number(value)] for name, value in losses.items() if value is not None]
-    return table("Calibration, chosen on held-out validation rows", ["", "value"], rows)
+    return table("Calibration, chosen on held-out validation rows", ["setting", "value"], rows)

@@ -15,16 +15,25 @@ from shared.training.threshold import FprLimit, choose_threshold
 _FALSE_ALARMS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
+_RANKING: Final = "How well it tells fraud from genuine"
+
+
 def ranking(subject: Subject) -> str:
     """The curves over all thresholds."""
-    curve = subject.curve
+    curve, evidence = subject.curve, subject.evidence
+    distribution = figure(
+        "Scores by class",
+        score_distribution_chart(evidence.scores, evidence.labels, subject.threshold),
+        "How many test rows have which score, in 50 steps; each line of the grid is ten times the one below. What lies "
+        "right of the threshold is flagged: blue there are false alarms, orange left of it are missed frauds.",
+    )
     if curve is None:
         why = subject.why_no_curve
-        return section("ranking", "How well it ranks", grid(omitted("ROC and precision–recall curves", why)))
+        return section("ranking", _RANKING, grid(distribution, omitted("ROC and precision–recall curves", why)))
     recall, fpr, precision = _at(curve, subject.threshold)
     return section(
         "ranking",
-        "How well it ranks",
+        _RANKING,
         grid(
             figure(
                 "ROC curve",
@@ -37,7 +46,8 @@ def ranking(subject: Subject) -> str:
                 "ROC curve where it matters",
                 early_roc_chart(curve, fpr, recall),
                 "The same curve with the left end stretched: each step to the right is ten times as many false alarms. "
-                "The lines mark 0.1 %, 1 % and 5 % of the genuine transactions.",
+                "The dotted lines are at 0.1 %, 1 % and 5 % of the genuine transactions, with the share of "
+                "the frauds that is found there.",
             ),
             figure(
                 "Precision and recall",
@@ -45,27 +55,19 @@ def ranking(subject: Subject) -> str:
                 "How clean the flagged transactions are (up) when more frauds are to be found (right). The nearer to "
                 "the upper right corner the better; the dashed line is what flagging everything would give.",
             ),
+            distribution,
         ),
     )
 
 
 def decisions(subject: Subject) -> str:
     """The chosen threshold, and others."""
-    evidence, curve = subject.evidence, subject.curve
-    chart = score_distribution_chart(evidence.scores, evidence.labels, subject.threshold)
-    parts = [
-        figure(
-            "Scores by class",
-            chart,
-            "How many test rows have which score, in 50 steps; each line of the grid is ten times the one below. What "
-            "lies right of the threshold is flagged: blue there are false alarms, orange left of it are missed frauds.",
-        )
-    ]
+    curve, policy = subject.curve, f"<div>{_policy(subject)}</div>"
     if curve is None:
-        parts.append(omitted("Confusion and thresholds", subject.why_no_curve))
-        return section("decisions", "What it decides", grid(*parts))
-    parts.append(f"<div>{_confusion(subject)}{_policy(subject)}</div>")
-    return section("decisions", "What it decides", grid(*parts), _threshold_table(subject, curve))
+        why = omitted("Confusion and other thresholds", subject.why_no_curve)
+        return section("decisions", "What it decides", grid(policy, why))
+    confusion = f"<div>{_confusion(subject)}</div>"
+    return section("decisions", "What it decides", grid(confusion, policy), _threshold_table(subject, curve))
 
 
 def _confusion(subject: Subject) -> str:
@@ -74,7 +76,7 @@ def _confusion(subject: Subject) -> str:
     tn, fn = found["true_negatives"], found["false_negatives"]
     return table(
         f"Decisions on the test part at the threshold {number(subject.threshold, 4)}",
-        ["", "flagged", "let through", "in all"],
+        ["class", "flagged", "let through", "in all"],
         [
             ["fraud", count(tp), count(fn), count(tp + fn)],
             ["genuine", count(fp), count(tn), count(fp + tn)],
@@ -95,7 +97,7 @@ def _policy(subject: Subject) -> str:
     for name, shown in (("review", _REVIEW), ("cost", _COST)):
         figures = subject.metrics.get(name) or {}
         rows += [[text, number(figures[key])] for key, text in shown if _is_number(figures.get(key))]
-    return table("How the threshold was chosen", ["", "value"], rows)
+    return table("How the threshold was chosen", ["setting", "value"], rows)
 
 
 _REVIEW: Final = (("per_day", "reviewed a day"), ("frauds_found", "frauds the reviewers see"))
@@ -114,7 +116,7 @@ def _threshold_table(subject: Subject, curve: ScoreCurve) -> str:
         choice = choose_threshold(curve, FprLimit(type="fpr_limit", fpr=limit), None)
         if choice.met and choice.threshold <= 1:
             thresholds.setdefault(choice.threshold, f"FPR ≤ {axis_percent(limit)}")
-    head = ["threshold", "", "precision", "recall", "FPR", "flagged"]
+    head = ["threshold", "which", "precision", "recall", "FPR", "flagged"]
     head += ["flagged a day"] if days else []
     head += ["cost"] if costs else []
     rows = []
@@ -129,11 +131,11 @@ def _threshold_table(subject: Subject, curve: ScoreCurve) -> str:
             percent((flagged - hits) / curve.negatives),
             count(flagged),
         ]
-        row += [number(flagged / days, 3)] if days else []
+        row += [number(flagged / days, 3, padded=True)] if days else []
         row += [number(costs[0] * (curve.positives - hits) + costs[1] * (flagged - hits))] if costs else []
         rows.append(row)
     caption = "What other thresholds would do on the test part"
-    return table(caption, head, rows, strong=ordered.index(subject.threshold), words=2)
+    return table(caption, head, rows, strong=ordered.index(subject.threshold), words=(0, 1))
 
 
 def _costs(subject: Subject) -> tuple[float, float] | None:

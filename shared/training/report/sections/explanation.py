@@ -26,7 +26,7 @@ def explanation(subject: Subject) -> str:
     table_rows = [
         [
             name,
-            number(importance[name], 3),
+            number(importance[name], 3, padded=True),
             percent(float(np.isnan(explained.values[:, names.index(name)]).mean())),
             subject.meanings.get(name, ""),
         ]
@@ -48,13 +48,14 @@ def explanation(subject: Subject) -> str:
                 beeswarm_chart(strongest, explained.values[:, columns], explained.contributions[:, columns], unit),
                 f"Each of the {rows} rows is a dot in every line. Right of the middle the feature raised the risk, "
                 "left of it it lowered the risk. Red dots have high values of the feature, blue ones low, grey ones "
-                "none. Dots are drawn to the nearest unit of the picture; several in one place are one, of their mean "
-                "colour.",
+                "none. Dots are drawn to the nearest two units of the picture, 460 wide; several in one place are one, "
+                "of their mean colour.",
             ),
         ),
         table(
             f"Features{listed}",
             ["feature", f"mean |SHAP| ({unit})", "missing", "what it is"],
             table_rows,
+            words=(0, 3),
         ),
     )

@@ -14,19 +14,7 @@ _FIGURE_NAMES: Final = {"logloss": "log loss", "aucpr": "average precision", "au
 
 
 def making(subject: Subject) -> str:
-    """Algorithm, settings, data and versions; then the rounds."""
-    described = subject.description
-    entry = ALGORITHMS.get(described["algorithm"])
-    rows = [
-        ["algorithm", entry.title if entry else described["algorithm"]],
-        ["features", count(len(described["feature_names"]))],
-        ["rounds kept", count(subject.training.get("rounds") or 0)],
-        ["model", str(described["model_id"])],
-        ["training job", str(described["training_job_id"])],
-        ["feature set", str(described["feature_set_id"])],
-        ["dataset", str(described["dataset_id"])],
-        *([name, str(version)] for name, version in sorted(described["versions"].items())),
-    ]
+    """Settings, versions and parts in time; then the rounds."""
     changed, rest = _hyperparameters(subject)
     settings = table(
         "Hyperparameters that differ from their defaults" if changed else "All hyperparameters have their defaults",
@@ -38,11 +26,33 @@ def making(subject: Subject) -> str:
         "making",
         "How it was made",
         grid(
-            "<div>" + table("What it is", ["", "value"], rows, words=2) + "</div>",
-            "<div>" + _parts(subject) + settings + (others if changed and rest else "") + "</div>",
+            f"<div>{_parts(subject)}{_versions(subject)}</div>",
+            f"<div>{settings}{others if changed and rest else ''}</div>",
         ),
         grid(*_rounds(subject)),
     )
+
+
+def identity(subject: Subject) -> str:
+    """What it is: algorithm, size, and the ids of all that it comes from, as a table."""
+    described = subject.description
+    entry = ALGORITHMS.get(described["algorithm"])
+    rows = [
+        ["algorithm", entry.title if entry else str(described["algorithm"])],
+        ["features", count(len(described["feature_names"]))],
+        ["rounds kept", count(subject.training.get("rounds") or 0)],
+        ["threshold", number(subject.threshold, 6)],
+        ["model", str(described["model_id"])],
+        ["training job", str(described["training_job_id"])],
+        ["feature set", str(described["feature_set_id"])],
+        ["dataset", str(described["dataset_id"])],
+    ]
+    return table("What it is", ["property", "value"], rows, words=(0, 1))
+
+
+def _versions(subject: Subject) -> str:
+    rows = [[name, str(version)] for name, version in sorted(subject.description["versions"].items())]
+    return table("Made with", ["software", "version"], rows)
 
 
 def _hyperparameters(subject: Subject) -> tuple[list[list[str]], list[list[str]]]:

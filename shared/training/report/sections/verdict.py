@@ -4,6 +4,7 @@ from typing import Any, Final, NamedTuple
 
 from shared.training.report.charts.intervals import Interval, interval_chart
 from shared.training.report.markup import figure, grid, paragraph, section, table, tiles
+from shared.training.report.sections.making import identity
 from shared.training.report.subject import Subject
 from shared.training.report.text import NONE, count, number, percent
 
@@ -65,12 +66,14 @@ def verdict(subject: Subject) -> str:
         for f in known
         if f.share and metrics[f.key] is not None
     ]
+    boxes = [f"<div>{identity(subject)}</div>"]
     if drawn:
         chart = interval_chart("intervals", "Figures with 95 % confidence intervals", drawn)
-        parts.append(grid(figure("How sure the figures are", chart, _HOW_SURE)))
+        boxes.insert(0, figure("How sure the figures are", chart, _HOW_SURE))
+    parts.append(grid(*boxes))
     if rows:
         head = ["figure", "test part", "95 % interval", "validation part", "what it is"]
-        parts.append(table("Figures of the model", head, rows))
+        parts.append(table("Figures of the model", head, rows, words=(0, 4)))
     return section("verdict", "How good it is", *parts)
 
 
@@ -82,7 +85,7 @@ _HOW_SURE: Final = (
 
 def told(figure: Figure, value: float | None) -> str:
     """The value as people read it."""
-    return percent(value) if figure.percent else number(value)
+    return percent(value) if figure.percent else number(value, padded=True)
 
 
 def _interval(metrics: Any, key: str) -> tuple[float, float] | None:
