@@ -171,7 +171,10 @@ CREATE TABLE training_jobs (
     created_at timestamp with time zone DEFAULT now(),
     orchestration_id text,
     threshold_policy jsonb,
+    calibration text NOT NULL DEFAULT 'auto',
+    evaluation jsonb NOT NULL DEFAULT '{}'::jsonb,
     CONSTRAINT training_jobs_pkey PRIMARY KEY (id),
+    CONSTRAINT training_jobs_calibration_check CHECK (calibration = ANY (ARRAY['auto', 'none', 'sigmoid', 'isotonic'])),
     CONSTRAINT training_jobs_status_check CHECK (status IS NOT NULL AND (status IN ('QUEUED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'))),
     CONSTRAINT training_jobs_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
     CONSTRAINT training_jobs_feature_set_id_fkey FOREIGN KEY (feature_set_id) REFERENCES feature_sets(id),
@@ -184,6 +187,8 @@ CREATE INDEX idx_training_jobs_created ON training_jobs (created_at DESC);
 COMMENT ON COLUMN training_jobs.celery_task_id IS 'Deprecated: always NULL; see orchestration_id';
 COMMENT ON COLUMN training_jobs.orchestration_id IS 'Instance id of the durable orchestration that trains this job';
 COMMENT ON COLUMN training_jobs.threshold_policy IS 'How the decision threshold is chosen; NULL is the default policy';
+COMMENT ON COLUMN training_jobs.calibration IS 'The curve over the scores that was asked for; which one was laid is in the figures of the model';
+COMMENT ON COLUMN training_jobs.evaluation IS 'Review capacity and costs that the figures are reckoned with; the rest comes from threshold_policy';
 
 CREATE TABLE predictions (
     id uuid NOT NULL DEFAULT gen_random_uuid(),

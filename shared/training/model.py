@@ -2,15 +2,18 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
 from shared.platform.errors import InvalidContent
-from shared.training.threshold import MaxF1, ThresholdPolicy
+from shared.training.calibration import CalibrationChoice
+from shared.training.resampling import Costs
+from shared.training.threshold import LeastCost, MaxF1, ReviewCapacity, ThresholdPolicy
 
 DEFAULT_ALGORITHM: Final = "xgboost"
+DEFAULT_REVIEW_CAPACITY: Final = 100
 # The namespace of model ids: a job's model has one id, whoever computes it and however often.
 _MODEL_NAMESPACE: Final = UUID("6f1c2f0e-6d0a-5c0b-9a53-2f6b3d1e7a10")
 
@@ -38,6 +41,39 @@ class JobStatus(StrEnum):
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
+class EvaluationOptions(BaseModel):
+    """What the figures on the test part are reckoned with. What is left out is taken from a threshold policy that says
+    it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    review_capacity_per_day: float | None = Field(
+        None, gt=0, description=f"Transactions reviewed in a day; {DEFAULT_REVIEW_CAPACITY} if nothing else says it"
+    )
+    missed_fraud_cost: float | None = Field(None, gt=0, description="Cost of one fraud let through")
+    false_alarm_cost: float | None = Field(
+        None, gt=0, description="Cost of one genuine transaction flagged, in the same currency"
+    )
+
+    @model_validator(mode="after")
+    def _both_costs(self) -> Self:
+        if (self.missed_fraud_cost is None) != (self.false_alarm_cost is None):
+            raise ValueError("missed_fraud_cost and false_alarm_cost are given together or not at all")
+        return self
+
+    def review_capacity(self, policy: ThresholdPolicy) -> float:
+        """Transactions reviewed in a day."""
+        if self.review_capacity_per_day is not None:
+            return self.review_capacity_per_day
+        return policy.per_day if isinstance(policy, ReviewCapacity) else DEFAULT_REVIEW_CAPACITY
+
+    def costs(self, policy: ThresholdPolicy) -> Costs | None:
+        """What wrong decisions cost, where anything says it."""
+        if self.missed_fraud_cost is not None and self.false_alarm_cost is not None:
+            return Costs(self.missed_fraud_cost, self.false_alarm_cost)
+        return Costs(policy.missed_fraud, policy.false_alarm) if isinstance(policy, LeastCost) else None
+
+
 class TrainingRequest(BaseModel):
     """What ``POST training/jobs`` asks for."""
 
@@ -51,6 +87,10 @@ class TrainingRequest(BaseModel):
     )
     train_test_split: float = Field(0.8, ge=0.5, le=0.95, description="Share of the rows, the earlier, to train on")
     threshold_policy: ThresholdPolicy = MaxF1()
+    calibration: CalibrationChoice = Field(
+        "auto", description="Curve laid over the scores to make them probabilities; auto only where it clearly helps"
+    )
+    evaluation: EvaluationOptions = EvaluationOptions()
 
 
 class TrainingJob(BaseModel):
@@ -65,6 +105,8 @@ class TrainingJob(BaseModel):
     hyperparameters: dict[str, Any]
     train_test_split: float
     threshold_policy: ThresholdPolicy
+    calibration: CalibrationChoice
+    evaluation: EvaluationOptions
     status: JobStatus
     progress: float = Field(description="Between 0 and 1")
     current_epoch: int | None

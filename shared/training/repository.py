@@ -50,6 +50,8 @@ async def insert_job(
         "hyperparameters": Jsonb(dict(hyperparameters)),
         "train_test_split": request.train_test_split,
         "threshold_policy": Jsonb(request.threshold_policy.model_dump()),
+        "calibration": request.calibration,
+        "evaluation": Jsonb(request.evaluation.model_dump()),
         "total_epochs": total_epochs,
         "orchestration_id": orchestration_id_of(job_id),
         "created_by": created_by,

@@ -1,12 +1,13 @@
 -- name: insert_job
 -- A queued job.
 INSERT INTO training_jobs (
-    id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy,
+    id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy, calibration, evaluation,
     status, progress, current_epoch, total_epochs, orchestration_id, created_by, queued_at, created_at
 )
 VALUES (
     %(id)s, %(name)s, %(feature_set_id)s, %(algorithm)s, %(hyperparameters)s, %(train_test_split)s,
-    %(threshold_policy)s, 'QUEUED', 0, 0, %(total_epochs)s, %(orchestration_id)s, %(created_by)s, %(now)s, %(now)s
+    %(threshold_policy)s, %(calibration)s, %(evaluation)s, 'QUEUED', 0, 0, %(total_epochs)s, %(orchestration_id)s,
+    %(created_by)s, %(now)s, %(now)s
 )
 RETURNING *;
 
@@ -32,8 +33,8 @@ FOR UPDATE;
 -- name: list_jobs
 -- One page of jobs, newest first, without the curves.
 SELECT
-    id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy, status, progress,
-    current_epoch, total_epochs, metrics - 'curves' AS metrics, final_metrics, model_id, error_message,
+    id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy, calibration, evaluation,
+    status, progress, current_epoch, total_epochs, metrics - 'curves' AS metrics, final_metrics, model_id, error_message,
     NULL AS error_traceback, orchestration_id, queued_at, started_at, completed_at, created_by, created_at,
     CASE WHEN status = 'QUEUED' THEN (
         SELECT count(*) + 1
