@@ -12,23 +12,17 @@ What the machine itself takes is measured in the same run, as often: a bare roun
 
 import argparse
 import asyncio
-import os
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import orjson
 import polars as pl
-import psycopg
-from psycopg import sql
 
-from devhost.postgres import PostgresServer, find_binaries, free_port
+from benchmarks.private_database import private_database
 from shared.datasets.model import Column, DatasetSchema
 from shared.features.batch import fit_plan
 from shared.features.config import FeatureConfig, HistoryFeature
@@ -46,7 +40,6 @@ from shared.scoring import repository as scoring
 from shared.scoring.batching import MicroBatcher, Pending
 from shared.scoring.identifiers import prediction_id
 from shared.scoring.repository import NewPrediction
-from sql.migrate import migrate
 
 _DAYS = 60
 _ENTITIES = ("customer_id", "card_id", "device_id", "ip_address", "merchant_id")
@@ -250,28 +243,6 @@ async def calibrate(database: Database, requests: list[Transaction], concurrent:
         print(f"{what:<10}{concurrent:>3} concurrent  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms  {rate:7.0f}/s")
 
 
-@asynccontextmanager
-async def _database() -> AsyncIterator[Database]:
-    with tempfile.TemporaryDirectory(prefix="shadow-hubble-history-") as folder:
-        Path(folder).chmod(0o711)
-        server = PostgresServer(find_binaries(), Path(folder) / "data", free_port())
-        server.start()
-        try:
-            # A quarter of the memory, as Azure sets it, and as everywhere from a start on only.
-            pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8192 // 4
-            with psycopg.connect(server.url, autocommit=True) as admin:
-                admin.execute(sql.SQL("ALTER SYSTEM SET shared_buffers = {}").format(sql.Literal(pages)))
-            server.stop()
-            server.start()
-            await asyncio.to_thread(migrate, server.url)
-            database = Database(server.url)
-            await database.open()
-            yield database
-            await database.close()
-        finally:
-            server.stop()
-
-
 async def run(events: int, requests: int) -> None:
     """Every step."""
     plan = fitted_plan()
@@ -280,7 +251,7 @@ async def run(events: int, requests: int) -> None:
     for number in (0, 50, plan.layout.history_limit):
         print(f"a vector with {number:>4} events a key: {time_vectors(plan, number):3.0f} µs")
     rows = events // len(_ENTITIES)
-    async with _database() as database:
+    async with private_database() as database:
         store = HistoryStore(database, utc_now, retention=timedelta(days=_DAYS + 1))
         frame = transactions(rows, seed=1)
         started = time.perf_counter()
