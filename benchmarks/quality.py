@@ -30,7 +30,7 @@ from shared.features.config import GROUPS, FeatureConfig
 from shared.features.fitting import training_part
 from shared.features.inference import infer_config
 from shared.features.tables import write_feature_table
-from shared.training.algorithms import algorithm, parse
+from shared.training.algorithms import FittedModel, algorithm, parse
 from shared.training.assessment import Assessment, assess
 from shared.training.progress import TrainingProgress
 from shared.training.slices import SliceLimits, run_slice
@@ -50,7 +50,7 @@ REFERENCES = {
         "plain XGBoost, + terminal's past fraud rate": (0.906, 0.77, 0.79),
     },
 }
-_UNLIMITED = DatasetLimits(body_bytes=2**40, direct_bytes=2**40, rows=10**9, columns=10**4)
+UNLIMITED = DatasetLimits(body_bytes=2**40, direct_bytes=2**40, rows=10**9, columns=10**4)
 _THREADS = 2
 
 
@@ -86,7 +86,7 @@ def run(subject: Subject, configuration: dict[str, Any], hyperparameters: dict[s
     pl.concat(parts).sort(time_column, maintain_order=True).write_parquet(source)
     del parts
     with result.step("profile"):
-        profile = ingest.read_profile(source, "parquet", canonical, _UNLIMITED)
+        profile = ingest.read_profile(source, "parquet", canonical, UNLIMITED)
     result.rows = profile.row_count
     with result.step("plan"):
         given = FeatureConfig.model_validate(
@@ -104,20 +104,25 @@ def run(subject: Subject, configuration: dict[str, Any], hyperparameters: dict[s
         build_table(table_file, chosen.feature_names, folder)
         table = FeatureTable.open(folder)
         data = TrainingSet(table, temporal_split(table.labels, table.times, split_fraction))
-    entry, settings = algorithm("xgboost"), parse("xgboost", hyperparameters)
     with result.step("train"):
-        progress = TrainingProgress(
-            total_rounds=entry.total_rounds(settings), patience=entry.patience(settings), threads=_THREADS
-        )
-        trainer = entry.start(data, entry.prepare(data, settings, _THREADS), settings, _THREADS, None)
-        checkpoint = b""
-        while not progress.finished:
-            checkpoint = run_slice(trainer, progress, SliceLimits(), threading.Event(), lambda _: None)
-        model = entry.load(entry.finish(data, settings, progress, checkpoint))
+        model = fitted(data, hyperparameters)
     result.rounds = model.rounds
     with result.step("evaluate"):
         result.verdict = assess(model, data, MaxF1())
     return result
+
+
+def fitted(data: TrainingSet, hyperparameters: dict[str, Any], name: str = "xgboost") -> FittedModel:
+    """The model that a training job would make of this data."""
+    entry, settings = algorithm(name), parse(name, hyperparameters)
+    progress = TrainingProgress(
+        total_rounds=entry.total_rounds(settings), patience=entry.patience(settings), threads=_THREADS
+    )
+    trainer = entry.start(data, entry.prepare(data, settings, _THREADS), settings, _THREADS, None)
+    checkpoint = b""
+    while not progress.finished:
+        checkpoint = run_slice(trainer, progress, SliceLimits(), threading.Event(), lambda _: None)
+    return entry.load(entry.finish(data, settings, progress, checkpoint))
 
 
 def report(name: str, result: Run) -> None:
