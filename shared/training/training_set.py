@@ -6,8 +6,8 @@ The arrays live in files, so a table costs page cache rather than memory, and se
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -16,12 +16,14 @@ import numpy.typing as npt
 
 from shared.platform.errors import Unavailable
 from shared.training.model import UntrainableData
+from shared.training.protected import PREFIX, ProtectedAttribute, open_protected, write_protected
 from shared.training.split import TemporalSplit
 
 if TYPE_CHECKING:
     import polars as pl
 
 LABEL, TIME = "__label", "__time"
+TABLE_FORMAT: Final = 2  # of the files that :func:`build_table` writes
 _FEATURES, _LABELS, _TIMES, _TABLE = "features.npy", "labels.npy", "times.npy", "table.json"
 _BATCH_ROWS: Final = 131_072
 _UNKNOWN_TIME: Final = np.iinfo(np.int64).min
@@ -33,7 +35,7 @@ class FeatureTable:
 
     ``features``: float32, shape (n, f), C order, NaN where missing. ``labels``: int8, shape (n,), 0 or 1.
     ``times``: int64 microseconds since 1970 UTC, shape (n,), not decreasing (unknown times first), or None without
-    a time column.
+    a time column. ``protected``: by column, for breaking figures down; no model sees them.
     """
 
     features: npt.NDArray[np.float32]
@@ -41,6 +43,7 @@ class FeatureTable:
     times: npt.NDArray[np.int64] | None
     feature_names: tuple[str, ...]
     unlabelled_rows: int = 0
+    protected: Mapping[str, ProtectedAttribute] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -53,6 +56,7 @@ class FeatureTable:
             times,
             tuple(about["feature_names"]),
             about["unlabelled_rows"],
+            open_protected(folder),
         )
 
 
@@ -71,12 +75,16 @@ class TrainingSet:
         """The labels of one part."""
         return self.table.labels[part]
 
+    def times(self, part: slice) -> npt.NDArray[np.int64] | None:
+        """The times of one part, microseconds since 1970 UTC; None where rows are not ordered by time."""
+        times = self.table.times
+        return None if times is None or self.split.ordered_by != "time" else times[part]
+
     def days(self, part: slice) -> float | None:
         """Time that one part spans, in days, at least one hour; None without known times."""
-        times = self.table.times
-        if times is None or self.split.ordered_by != "time":
+        known = self.times(part)
+        if known is None:
             return None
-        known = times[part]
         known = known[known != _UNKNOWN_TIME]
         return max(float(known[-1] - known[0]) / 86_400e6, 1 / 24) if len(known) else None
 
@@ -109,7 +117,8 @@ def build_table(parquet: Path, feature_names: Sequence[str], folder: Path) -> No
         rank[order] = np.arange(rows)
         position, times, labels = rank[position], times[order], labels[order]
 
-    _require_space(folder, rows * (4 * len(feature_names) + 9))
+    protected = sum(name.startswith(PREFIX) for name in schema)
+    _require_space(folder, rows * (4 * len(feature_names) + 9 + protected))
     features = np.lib.format.open_memmap(
         folder / _FEATURES, mode="w+", dtype=np.float32, shape=(rows, len(feature_names))
     )
@@ -119,6 +128,8 @@ def build_table(parquet: Path, feature_names: Sequence[str], folder: Path) -> No
         features[position[start : start + _BATCH_ROWS][kept]] = batch.to_numpy()[kept]
     features.flush()
     del features
+    time = None if times is None else TIME
+    write_protected(frame, time, np.where(labelled, position, -1), folder, _BATCH_ROWS)
     np.save(folder / _LABELS, labels)
     if times is not None:
         np.save(folder / _TIMES, times)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from shared.training.training_set import FeatureTable, build_table
+from shared.training.training_set import TABLE_FORMAT, FeatureTable, build_table
 
 _TABLES_KEPT: Final = 3
 _ABANDONED_SECONDS: Final = 3600
@@ -69,7 +69,7 @@ class TableCache:
         return self._root
 
     def _folder(self, feature_set_id: UUID, feature_names: Sequence[str]) -> Path:
-        digest = hashlib.sha256("\x00".join(feature_names).encode()).hexdigest()
+        digest = hashlib.sha256("\x00".join((str(TABLE_FORMAT), *feature_names)).encode()).hexdigest()
         return self._safe_root() / f"table-{feature_set_id}-{digest[:16]}"
 
     def _evict(self) -> None:
