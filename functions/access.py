@@ -46,6 +46,7 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = MappingProxyType(
         ("GET", "models/production"): EVERYONE,
         ("GET", "models/{model_id:guid}"): EVERYONE,
         ("GET", "models/{model_id:guid}/metrics"): EVERYONE,
+        ("GET", "models/{model_id:guid}/report"): EVERYONE,
         ("GET", "models/{model_id:guid}/history"): EVERYONE,
         ("GET", "models/{model_id:guid}/baselines"): EVERYONE,
         ("POST", "models/{model_id:guid}/baselines"): SCIENTISTS,

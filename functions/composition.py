@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.platform.identity import TokenVerifier
     from shared.registry.service import RegistryService
     from shared.scoring.service import ScoringService
+    from shared.training.report.service import ReportService
     from shared.training.service import TrainingService
     from shared.users.service import UserService
 
@@ -96,6 +97,13 @@ class Services:
         from shared.registry.service import RegistryService
 
         return RegistryService(self.database, utc_now)
+
+    @cached_property
+    def reports(self) -> "ReportService":
+        """Training reports."""
+        from shared.training.report.service import ReportService
+
+        return ReportService(self.registry, self.blobs)
 
     @cached_property
     def scoring(self) -> "ScoringService":

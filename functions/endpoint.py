@@ -58,7 +58,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a handler answers: ``data`` of the envelope, and what differs from the endpoint's defaults."""
+    """What a handler answers: ``data`` of the envelope (or a ``Document`` without one), and what differs from the
+    endpoint's defaults.
+    """
 
     data: Any
     status: int | None = None

@@ -4,6 +4,7 @@ Domain errors meet HTTP statuses here and nowhere else.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -44,6 +45,14 @@ ANSWERABLE: Final = tuple(kind for kind, _ in _STATUS)
 """Errors that are meant for callers; any other is told as an internal one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An answer that is a file of its own, without the envelope."""
+
+    content: bytes
+    mimetype: str
+
+
 def success(
     data: Any,
     status: int,
@@ -51,7 +60,10 @@ def success(
     headers: Mapping[str, str],
     pagination: Mapping[str, Any] | None = None,
 ) -> func.HttpResponse:
-    """``data`` in the envelope."""
+    """``data`` in the envelope; a :class:`Document` as it is."""
+    if isinstance(data, Document):
+        sent = {"X-Request-Id": request_id, "X-Content-Type-Options": "nosniff", **headers}
+        return func.HttpResponse(data.content, status_code=status, headers=sent, mimetype=data.mimetype)
     meta = _meta(request_id)
     if pagination is not None:
         meta["pagination"] = pagination

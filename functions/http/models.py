@@ -8,8 +8,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from functions.endpoint import Call, Reply, endpoint
 from functions.requests import PageQuery
+from functions.responses import Document
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import Model, NewBaselines, PromotionRequest, Reasoned
+from shared.training.report import CONTENT_SECURITY_POLICY
 
 bp = df.Blueprint()
 
@@ -59,6 +61,18 @@ async def get_model_metrics(call: Call) -> Reply:
     return Reply(
         {"metrics": model.metrics, "feature_importance": model.feature_importance, "threshold": model.threshold}
     )
+
+
+@endpoint(bp, "GET", "models/{model_id:guid}/report", summary="Training report of a model, as HTML")
+async def get_model_report(call: Call) -> Reply:
+    """One self-contained page, verified; a browser may apply its own style sheet and nothing else."""
+    content = await call.services.reports.read(call.path_id("model_id"))
+    headers = {
+        "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "private, no-cache",
+    }
+    return Reply(Document(content, "text/html"), headers=headers)
 
 
 @endpoint(bp, "GET", "models/{model_id:guid}/history", summary="Every step of a model's life")

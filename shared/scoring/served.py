@@ -153,11 +153,12 @@ class ServedModels:
 
     async def _read(self, model_id: UUID) -> ServedModel:
         from shared.training.artifact_store import read_artifact
+        from shared.training.artifacts import REPORT
 
         model = await self._registry.get(model_id)
         if model.artifact_sha256 is None:
             raise Unavailable("the model has no verified artifact", target="model")
-        files = await read_artifact(self._blobs, model.id)
+        files = await read_artifact(self._blobs, model.id, without=(REPORT,))
         return await asyncio.to_thread(_served, model, files)
 
 

@@ -1,9 +1,20 @@
 """Model files in Blob."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from shared.platform.blobs import BlobMissing, BlobStore
-from shared.training.artifacts import METADATA, ArtifactError, FileDigest, ModelArtifact, ModelMetadata, parse_metadata
+from shared.platform.errors import NotFound
+from shared.training.artifacts import (
+    METADATA,
+    REPORT,
+    ArtifactError,
+    FileDigest,
+    ModelArtifact,
+    ModelMetadata,
+    parse_metadata,
+    verify_artifact,
+)
 from shared.training.model import model_prefix
 
 
@@ -25,29 +36,43 @@ async def read_metadata(blobs: BlobStore, model_id: UUID) -> tuple[ModelMetadata
 
     :raises ArtifactError: it is missing or cannot be read.
     """
-    try:
-        document = await blobs.read_bytes(model_prefix(model_id) + METADATA)
-    except BlobMissing as error:
-        raise ArtifactError(f"{METADATA} is missing", target=METADATA) from error
+    document = await _read(blobs, model_id, METADATA)
     digest = FileDigest.of(document)
     metadata = parse_metadata(document)
     return metadata, digest.size + sum(file.size for file in metadata.files.values()), digest.sha256
 
 
-async def read_artifact(blobs: BlobStore, model_id: UUID) -> dict[str, bytes]:
-    """Every file that the metadata names, unverified: hand the result to ``load_artifact``.
+async def read_artifact(blobs: BlobStore, model_id: UUID, *, without: Collection[str] = ()) -> dict[str, bytes]:
+    """The files that the metadata name, unverified: hand the result to ``load_artifact``.
 
+    :param without: names of files to leave where they are.
     :raises ArtifactError: a file is missing, or the metadata cannot be read.
     :raises Unavailable: Blob cannot be reached.
     """
-    prefix = model_prefix(model_id)
-    try:
-        files = {METADATA: await blobs.read_bytes(prefix + METADATA)}
-    except BlobMissing as error:
-        raise ArtifactError(f"{METADATA} is missing", target=METADATA) from error
+    files = {METADATA: await _read(blobs, model_id, METADATA)}
     for name in parse_metadata(files[METADATA]).files:
-        try:
-            files[name] = await blobs.read_bytes(prefix + name)
-        except BlobMissing as error:
-            raise ArtifactError(f"{name} is missing", target=name) from error
+        if name not in without:
+            files[name] = await _read(blobs, model_id, name)
     return files
+
+
+async def read_report(blobs: BlobStore, model_id: UUID, sha256: str) -> bytes:
+    """A model's training report, verified.
+
+    :param sha256: ``ml_models.artifact_sha256``.
+    :raises NotFound: the model was made without a report.
+    :raises ArtifactError: a file is missing, truncated or altered.
+    """
+    files = {METADATA: await _read(blobs, model_id, METADATA)}
+    metadata, _ = verify_artifact(files, sha256, only=())
+    if REPORT not in metadata.files:
+        raise NotFound("the model was made without a training report", target="model_id")
+    files[REPORT] = await _read(blobs, model_id, REPORT)
+    return verify_artifact(files, sha256, only=(REPORT,))[1][REPORT]
+
+
+async def _read(blobs: BlobStore, model_id: UUID, name: str) -> bytes:
+    try:
+        return await blobs.read_bytes(model_prefix(model_id) + name)
+    except BlobMissing as error:
+        raise ArtifactError(f"{name} is missing", target=name) from error

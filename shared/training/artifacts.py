@@ -26,6 +26,7 @@ from shared.training.algorithms.base import Features
 METADATA: Final = "metadata.json"
 PLAN: Final = "plan.json"
 PROFILE: Final = "profile.json"
+REPORT: Final = "report.html"
 
 
 class ArtifactError(Unavailable):

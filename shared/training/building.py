@@ -5,12 +5,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from shared.features.plan import FeaturePlan
 from shared.platform.xgboost_runtime import load_xgboost
 from shared.training.algorithms import algorithm, parse
-from shared.training.artifacts import ModelArtifact, pack_artifact
+from shared.training.artifacts import PLAN, REPORT, ModelArtifact, pack_artifact
 from shared.training.assessment import assess
 from shared.training.model import FeatureSetSource, TrainingJob, model_id_of
 from shared.training.progress import TrainingProgress
+from shared.training.report.page import render_report
 from shared.training.training_set import TrainingSet
 
 
@@ -32,28 +34,33 @@ def build_artifact(
     model_bytes = entry.finish(data, parse(job.algorithm, job.hyperparameters), progress, checkpoint)
     model = entry.load(model_bytes)
     verdict = assess(model, data, job.threshold_policy)
-    return pack_artifact(
-        {entry.model_file: model_bytes, **files},
-        {
-            "model_id": model_id_of(job.id),
-            "name": job.name,
-            "algorithm": job.algorithm,
-            "hyperparameters": job.hyperparameters,
-            "feature_set_id": job.feature_set_id,
-            "dataset_id": source.dataset_id,
-            "training_job_id": job.id,
-            "feature_names": list(data.table.feature_names),
-            "threshold": verdict.threshold,
-            "threshold_policy": {**job.threshold_policy.model_dump(), "met": verdict.policy_met},
-            "model_file": entry.model_file,
-            "metrics": {**verdict.metrics, "validation": verdict.validation},
-            "feature_importance": verdict.feature_importance,
-            "score_profile": verdict.score_profile,
-            "training": {"split": data.split.to_json(), "rounds": model.rounds, **progress.shown()},
-            "versions": {
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "xgboost": load_xgboost().__version__,
-            },
+    described = {
+        "model_id": model_id_of(job.id),
+        "name": job.name,
+        "algorithm": job.algorithm,
+        "hyperparameters": job.hyperparameters,
+        "feature_set_id": job.feature_set_id,
+        "dataset_id": source.dataset_id,
+        "training_job_id": job.id,
+        "feature_names": list(data.table.feature_names),
+        "threshold": verdict.threshold,
+        "threshold_policy": {**job.threshold_policy.model_dump(), "met": verdict.policy_met},
+        "model_file": entry.model_file,
+        "metrics": {**verdict.metrics, "validation": verdict.validation},
+        "feature_importance": verdict.feature_importance,
+        "score_profile": verdict.score_profile,
+        "training": {
+            "split": data.split.to_json(),
+            "rounds": model.rounds,
+            "warnings": (job.metrics or {}).get("warnings", []),
+            **progress.shown(),
         },
-    )
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "xgboost": load_xgboost().__version__,
+        },
+    }
+    meanings = FeaturePlan.from_json(files[PLAN]).descriptions
+    report = render_report(described, verdict.evidence, meanings)
+    return pack_artifact({entry.model_file: model_bytes, REPORT: report, **files}, described)

@@ -93,7 +93,7 @@ async def test_a_job_becomes_a_registered_and_verified_model(
 
     files = await read_artifact(blobs, model["id"])
     metadata, contents = verify_artifact(files, model["artifact_sha256"])
-    assert set(contents) == {"model.ubj", "plan.json", "profile.json"}
+    assert set(contents) == {"model.ubj", "plan.json", "profile.json", "report.html"}
     assert sum(map(len, files.values())) == model["model_size_bytes"]
     assert metadata.threshold == model["threshold"]
     loaded = load_artifact(files, model["artifact_sha256"], version=model["version"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.training.evidence import Evidence
+from shared.training.report import CONTENT_SECURITY_POLICY
 from shared.training.report.markup import paragraph, section
 from shared.training.report.sections.calibration import calibration
 from shared.training.report.sections.decisions import decisions, ranking
@@ -15,11 +16,6 @@ from shared.training.report.sections.slices import groups, months
 from shared.training.report.sections.verdict import verdict
 from shared.training.report.subject import Subject
 from shared.training.report.text import escaped
-
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-)
-"""What a browser may do with the report: apply its own style sheet. It is in the file too, for those who keep it."""
 
 _CONTENTS: Final = (
     ("verdict", "How good"),

@@ -41,8 +41,8 @@ def interval_chart(name: str, title: str, figures: Sequence[Interval], *, top: f
         parts.append(label(_NAME - 10, y + 4, figure.name, limit=26, text_anchor="end"))
         if figure.low is not None and figure.high is not None:
             a, b = scale.position(figure.low), scale.position(figure.high)
-            parts.append(element("line", class_="whisker a", x1=a, x2=b, y1=y, y2=y))
-        parts.append(element("circle", class_="dot a", cx=scale.position(figure.value), cy=y, r=4.0))
+            parts.append(element("line", class_="span", x1=a, x2=b, y1=y, y2=y))
+        parts.append(element("circle", class_="dot a", cx=scale.position(figure.value), cy=y, r=3.0))
     told = "; ".join(
         f"{f.name} {number(f.value)}" + ("" if f.low is None else f" ({number(f.low)} to {number(f.high)})")
         for f in figures
