@@ -12,6 +12,7 @@ from shared.training.report.sections.calibration import calibration
 from shared.training.report.sections.decisions import decisions, ranking
 from shared.training.report.sections.explanation import explanation
 from shared.training.report.sections.making import making
+from shared.training.report.sections.search import search
 from shared.training.report.sections.slices import groups, months
 from shared.training.report.sections.verdict import verdict
 from shared.training.report.subject import Subject
@@ -48,6 +49,7 @@ def render_report(description: Mapping[str, Any], evidence: Evidence, meanings: 
             months(subject),
             groups(subject),
             making(subject),
+            search(subject),
         )
     )
     return (
