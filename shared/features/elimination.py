@@ -19,7 +19,7 @@ from shared.platform.errors import invalid_field
 #: The rest of the rows, later ones, judge.
 _FITTING_SHARE: Final = 0.75
 # SHAP values cost far more than scores, and their means settle early.
-_EXPLAINED_ROWS: Final = 5_000
+_EXPLAINED_ROWS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
