@@ -22,6 +22,7 @@ from shared.monitoring.profile import FeatureProfile
 from shared.platform.errors import Unavailable
 from shared.training.algorithms import ALGORITHMS, FittedModel
 from shared.training.algorithms.base import Features
+from shared.training.calibration import CalibratedModel, Calibration
 
 METADATA: Final = "metadata.json"
 PLAN: Final = "plan.json"
@@ -52,6 +53,7 @@ class FileDigest(BaseModel):
 class ModelMetadata(BaseModel):
     """``metadata.json``. The version is not here: the registry gives it, after the files are written.
 
+    ``calibration``: the curve that scores go through after the model, None where there is none.
     ``score_profile``: how the scores of the test part are distributed, what production's are compared with.
     """
 
@@ -68,6 +70,7 @@ class ModelMetadata(BaseModel):
     feature_names: list[str]
     threshold: float
     threshold_policy: dict[str, Any]
+    calibration: Calibration | None = None
     model_file: str
     metrics: dict[str, Any]
     feature_importance: dict[str, float]
@@ -114,7 +117,7 @@ class LoadedModel:
         return self.model.predict(features)
 
     def contributions(self, features: Features) -> Features:
-        """SHAP values in log-odds, shape (n, f + 1), the base value last; a row's sum is the log-odds of its score."""
+        """Shapley values, shape (n, f + 1), the base value last; ``model.explanation`` says what a row's sum is."""
         return self.model.contributions(features)
 
 
@@ -178,6 +181,8 @@ def load_artifact(files: Mapping[str, bytes] | Path, sha256: str | None, *, vers
         raise ArtifactError(f"{PLAN} cannot be read: {error.error_count()} faults", target=PLAN) from error
     if plan.feature_names != tuple(metadata.feature_names) or len(plan.feature_names) != model.feature_count:
         raise ArtifactError("the model, its plan and its metadata name different features", target=METADATA)
+    if metadata.calibration is not None:
+        model = CalibratedModel(model, metadata.calibration)
     return LoadedModel(metadata.model_id, version, model, plan, metadata.threshold, metadata)
 
 

@@ -33,7 +33,7 @@ def build_artifact(
     entry = algorithm(job.algorithm)
     model_bytes = entry.finish(data, parse(job.algorithm, job.hyperparameters), progress, checkpoint)
     model = entry.load(model_bytes)
-    verdict = assess(model, data, job.threshold_policy)
+    verdict = assess(model, data, job.threshold_policy, job.evaluation, job.calibration)
     described = {
         "model_id": model_id_of(job.id),
         "name": job.name,
@@ -45,6 +45,7 @@ def build_artifact(
         "feature_names": list(data.table.feature_names),
         "threshold": verdict.threshold,
         "threshold_policy": {**job.threshold_policy.model_dump(), "met": verdict.policy_met},
+        "calibration": verdict.calibration,
         "model_file": entry.model_file,
         "metrics": {**verdict.metrics, "validation": verdict.validation},
         "feature_importance": verdict.feature_importance,
@@ -54,6 +55,7 @@ def build_artifact(
             "rounds": model.rounds,
             "warnings": (job.metrics or {}).get("warnings", []),
             **progress.shown(),
+            **({} if job.search is None else {"search": job.search.model_dump(mode="json")}),
         },
         "versions": {
             "python": platform.python_version(),
