@@ -34,13 +34,16 @@ _Steps = Generator[Any, Any, dict[str, Any] | None]
 
 @bp.orchestration_trigger(context_name="context")
 def train_model(context: df.DurableOrchestrationContext) -> Generator[Any, Any, dict[str, Any]]:
-    """Run a job to its end. Input: ``{"job_id"}``, and ``"prepared"`` once it goes on in a new history."""
+    """Run a job to its end. Input: ``{"job_id"}``, and once it goes on in a new history what is behind it:
+    ``"prepared"``, ``"searched"``.
+    """
     order: dict[str, Any] = context.get_input()
     job = {"job_id": order["job_id"]}
     try:
         result = yield from _wait_for_place(context, job)
         if result is not None and result["status"] == "RUNNING":
-            result = yield from _train(context, job, prepared=bool(order.get("prepared")))
+            prepared, searched = order.get("prepared", False), order.get("searched", True)
+            result = yield from _train(context, job, prepared=prepared, searched=searched)
         if result is None:
             return {**job, "status": "goes on in a new history"}
     except Exception as error:  # noqa: BLE001  # whatever an activity died of after all its attempts
@@ -68,13 +71,35 @@ def _wait_for_place(context: df.DurableOrchestrationContext, job: dict[str, Any]
     return None
 
 
-def _train(context: df.DurableOrchestrationContext, job: dict[str, Any], *, prepared: bool) -> _Steps:
+def _search(context: df.DurableOrchestrationContext, job: dict[str, Any]) -> _Steps:
+    """Trials side by side, slice by slice, until one has won; None when it goes on in a new history.
+
+    How far each trial is stands in the job, so nothing needs to be handed from one history to the next.
+    """
+    for _ in range(_STEPS_PER_HISTORY):
+        result = yield context.call_activity_with_retry("advance_search", _RETRY, job)
+        if result["status"] != "RUNNING" or result["finished"]:
+            return {**result}
+        yield context.task_all(
+            [
+                context.call_activity_with_retry("run_trials", _RETRY, {**job, "trials": lane})
+                for lane in result["lanes"]
+            ]
+        )
+    context.continue_as_new({**job, "prepared": True, "searched": False})
+    return None
+
+
+def _train(context: df.DurableOrchestrationContext, job: dict[str, Any], *, prepared: bool, searched: bool) -> _Steps:
     """From the data to a registered model; None when it goes on in a new history."""
-    result: dict[str, Any] = {"status": "RUNNING", "finished": False}
+    result: dict[str, Any] = {"status": "RUNNING", "finished": False, "searched": searched}
     if not prepared:
         result = yield context.call_activity_with_retry("prepare_training", _RETRY, job)
-        if result["status"] != "RUNNING":
-            return result
+    if result["status"] == "RUNNING" and not result["searched"]:
+        found = yield from _search(context, job)
+        if found is None or found["status"] != "RUNNING":
+            return found
+        result = {"status": "RUNNING", "finished": False}
     slices = 0
     while result["status"] == "RUNNING" and not result["finished"]:
         if slices == _STEPS_PER_HISTORY:
@@ -121,6 +146,19 @@ async def admit_training(payload: Any, client: df.DurableOrchestrationClient) ->
 async def prepare_training(payload: Any) -> dict[str, Any]:
     """Fetch, split and check the data."""
     return dict(await (await get_services()).training.stages.prepare(UUID(payload["job_id"])))
+
+
+@bp.activity_trigger(input_name="payload")
+async def advance_search(payload: Any) -> dict[str, Any]:
+    """Decide which hyperparameters are tried next, or which have won."""
+    return dict(await (await get_services()).training.stages.advance_search(UUID(payload["job_id"])))
+
+
+@bp.activity_trigger(input_name="payload")
+async def run_trials(payload: Any) -> dict[str, Any]:
+    """Work on some trials of a search."""
+    stages = (await get_services()).training.stages
+    return dict(await stages.run_trials(UUID(payload["job_id"]), payload["trials"]))
 
 
 @bp.activity_trigger(input_name="payload")

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
@@ -12,10 +12,11 @@ from shared.training.algorithms import Trainer, algorithm, parse
 from shared.training.job_stages import JobStages, StageResult, checkpoint_path, progress_path, stage, usable_threads
 from shared.training.model import JobStatus, TrainingJob
 from shared.training.progress import TrainingProgress
-from shared.training.slices import run_slice
+from shared.training.slices import SliceLimits, run_slice
 from shared.training.training_set import TrainingSet, check_features
 
 _REPORT_SECONDS: Final = 2.0
+_Work = Callable[[threading.Event, Callable[[TrainingProgress], None]], bytes]
 
 
 class FittingStages(JobStages):
@@ -54,7 +55,8 @@ class FittingStages(JobStages):
             "threads": progress.threads,
         }
         await self._report(job_id, progress, more=about)
-        return StageResult(status=job.status.value, finished=progress.finished)
+        searched = job.search is None or job.search.winner is not None
+        return StageResult(status=job.status.value, finished=progress.finished, searched=searched)
 
     @stage
     async def train_slice(self, job_id: UUID) -> StageResult:
@@ -67,15 +69,7 @@ class FittingStages(JobStages):
             return StageResult(status=job.status.value, finished=True)
         source, plan, _ = await self._source(job)
         data = await self._training_set(job, source, plan)
-        trainer = self._runs.take(job_id, progress.checkpoint_sha256)
-        checkpoint = None
-        if trainer is None and progress.rounds:
-            checkpoint = await self._blobs.read_bytes(checkpoint_path(job_id, progress.rounds))
-
-        def start() -> Trainer:
-            return trainer or self._start(job, data, progress, checkpoint)
-
-        written = await self._run_slice(job_id, start, progress)
+        written = await self._boost(job, data, progress, lambda latest: self._still_runs(job_id, latest))
         if not await self._report(job_id, progress):
             return await self._ended(job_id)
         await self._blobs.upload_bytes(checkpoint_path(job_id, progress.rounds), written)
@@ -86,37 +80,62 @@ class FittingStages(JobStages):
             return await self._ended(job_id)
         return StageResult(status=JobStatus.RUNNING.value, finished=progress.finished)
 
+    async def _boost(
+        self,
+        job: TrainingJob,
+        data: TrainingSet,
+        progress: TrainingProgress,
+        still_wanted: Callable[[TrainingProgress], Awaitable[bool]],
+        *,
+        limits: SliceLimits | None = None,
+        trial: int | None = None,
+        folder: str = "",
+    ) -> bytes:
+        """One slice from the last checkpoint of a run, which this worker may have in memory; returns the next.
+
+        :param job: with the hyperparameters of the run.
+        :param trial: which trial of the job's search the run is, if it is one.
+        :param folder: where its checkpoints lie among the job's files.
+        """
+        run = (job.id, trial)
+        held = self._runs.take(run, progress.checkpoint_sha256)
+        checkpoint = None
+        if held is None and progress.rounds:
+            checkpoint = await self._blobs.read_bytes(checkpoint_path(job.id, progress.rounds, folder))
+
+        def work(stop: threading.Event, report: Callable[[TrainingProgress], None]) -> bytes:
+            trainer = held or self._start(job, data, progress, checkpoint)
+            written = run_slice(trainer, progress, limits or self._limits, stop, report)
+            assert progress.checkpoint_sha256 is not None
+            self._runs.put(run, progress.checkpoint_sha256, trainer)
+            return written
+
+        return await _watched(work, still_wanted)
+
     def _start(
         self, job: TrainingJob, data: TrainingSet, progress: TrainingProgress, checkpoint: bytes | None
     ) -> Trainer:
         entry, hyperparameters = algorithm(job.algorithm), parse(job.algorithm, job.hyperparameters)
         split, threads = data.split, progress.threads
-        key = (job.feature_set_id, data.table.feature_names, split.fit_end, split.train_end)
+        key = (job.feature_set_id, data.table.feature_names, split.rows, split.fit_end, split.train_end)
         prepared = self._prepared.get(
             (*key, entry.matrix_key(hyperparameters, threads)),
             lambda: entry.prepare(data, hyperparameters, threads),
         )
         return entry.start(data, prepared, hyperparameters, threads, checkpoint)
 
-    async def _run_slice(self, job_id: UUID, start: Callable[[], Trainer], progress: TrainingProgress) -> bytes:
-        """Boost in a thread; meanwhile tell the job how it goes, and stop soon after it was cancelled."""
-        stop = threading.Event()
-        latest: list[TrainingProgress] = []
 
-        def work() -> bytes:
-            trainer = start()
-            written = run_slice(trainer, progress, self._limits, stop, latest.append)
-            assert progress.checkpoint_sha256 is not None
-            self._runs.put(job_id, progress.checkpoint_sha256, trainer)
-            return written
-
-        running = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            while not running.done():
-                await asyncio.wait({running}, timeout=_REPORT_SECONDS)
-                if latest and not running.done() and not await self._still_runs(job_id, latest[-1]):
-                    stop.set()
-                latest.clear()
-        finally:
-            stop.set()
-        return await running
+async def _watched(work: _Work, still_wanted: Callable[[TrainingProgress], Awaitable[bool]]) -> bytes:
+    """Run a slice in a thread; meanwhile say how it goes, and stop it soon after it is no longer wanted."""
+    stop = threading.Event()
+    latest: list[TrainingProgress] = []
+    running = asyncio.ensure_future(asyncio.to_thread(work, stop, latest.append))
+    try:
+        while not running.done():
+            await asyncio.wait({running}, timeout=_REPORT_SECONDS)
+            if latest and not running.done() and not await still_wanted(latest[-1]):
+                stop.set()
+            latest.clear()
+    finally:
+        stop.set()
+    return await running

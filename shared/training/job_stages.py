@@ -41,17 +41,20 @@ STAGE_FAILED: Final = "training_stage_failed"
 JOB_FAILED: Final = "training_job_failed"
 JOB_COMPLETED: Final = "training_job_completed"
 
-_FITTING_SHARE: Final = 0.9  # of a job's progress; then come evaluation and registration
+FITTING_SHARE: Final = 0.9  # of a job's progress; then come evaluation and registration
 _log = get_logger("training")
 
 
 class StageResult(TypedDict):
-    """What an activity tells the orchestrator: the job's status, and whether what it repeats (boosting, loading
-    history) has ended; if not, ``next_row`` says where loading history goes on.
+    """What an activity tells the orchestrator: the job's status, and whether what it repeats (searching, boosting,
+    loading history) has ended; if not, ``lanes`` says which trials come next, ``next_row`` where loading history goes
+    on. ``searched`` is false where a search for hyperparameters comes before boosting.
     """
 
     status: str
     finished: bool
+    searched: NotRequired[bool]
+    lanes: NotRequired[list[list[int]]]
     next_row: NotRequired[int]
 
 
@@ -63,7 +66,7 @@ def stage(method: _Stage[_StagesT]) -> _Stage[_StagesT]:
     """Decide what an exception means: the job's end, or another attempt."""
 
     @wraps(method)
-    async def guarded(self: _StagesT, job_id: UUID, *arguments: int) -> StageResult:
+    async def guarded(self: _StagesT, job_id: UUID, *arguments: Any) -> StageResult:
         try:
             return await method(self, job_id, *arguments)
         except DomainError as error:
@@ -158,7 +161,7 @@ class JobStages:
                 conn,
                 job_id,
                 rounds=progress.rounds,
-                progress=_FITTING_SHARE * progress.fraction if share is None else share,
+                progress=FITTING_SHARE * progress.fraction if share is None else share,
                 metrics={**progress.shown(), **(more or {})},
             )
 
@@ -184,12 +187,12 @@ class JobStages:
         return TrainingSet(table, split)
 
 
-def progress_path(job_id: UUID, rounds: int) -> str:
-    return f"{job_prefix(job_id)}progress-{rounds:05d}.json"
+def progress_path(job_id: UUID, rounds: int, folder: str = "") -> str:
+    return f"{job_prefix(job_id)}{folder}progress-{rounds:05d}.json"
 
 
-def checkpoint_path(job_id: UUID, rounds: int) -> str:
-    return f"{job_prefix(job_id)}checkpoint-{rounds:05d}.ubj"
+def checkpoint_path(job_id: UUID, rounds: int, folder: str = "") -> str:
+    return f"{job_prefix(job_id)}{folder}checkpoint-{rounds:05d}.ubj"
 
 
 def usable_threads() -> int:

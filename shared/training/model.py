@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validat
 from shared.platform.errors import InvalidContent
 from shared.training.calibration import CalibrationChoice
 from shared.training.resampling import Costs
+from shared.training.search import Search, SearchRequest
 from shared.training.threshold import LeastCost, MaxF1, ReviewCapacity, ThresholdPolicy
 
 DEFAULT_ALGORITHM: Final = "xgboost"
@@ -91,6 +92,7 @@ class TrainingRequest(BaseModel):
         "auto", description="Curve laid over the scores to make them probabilities; auto only where it clearly helps"
     )
     evaluation: EvaluationOptions = EvaluationOptions()
+    search: SearchRequest | None = Field(None, description="Try several hyperparameters and train with the best")
 
 
 class TrainingJob(BaseModel):
@@ -123,6 +125,12 @@ class TrainingJob(BaseModel):
     created_by: UUID | None
     created_at: datetime
     queue_position: int | None = Field(None, description="1 for the job that starts next; null unless it waits")
+
+    @property
+    def search(self) -> Search | None:
+        """Its search for hyperparameters, if it has one."""
+        found = (self.metrics or {}).get("search")
+        return None if found is None else Search.model_validate(found)
 
     @property
     def checkpoint_round(self) -> int:

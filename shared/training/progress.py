@@ -41,7 +41,8 @@ class Curve(BaseModel):
 class TrainingProgress(BaseModel):
     """State of a run after some rounds; with the checkpoint it is all that another worker needs to go on.
 
-    ``threads`` is fixed when the run begins, since the order of floating-point sums depends on it.
+    ``threads`` is fixed when the run begins, since the order of floating-point sums depends on it. ``searched`` is the
+    share of the job's boosting that was done before, by a search.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -49,6 +50,7 @@ class TrainingProgress(BaseModel):
     total_rounds: int
     patience: int | None
     threads: int
+    searched: float = 0.0
     rounds: int = 0
     best_round: int = 0
     best_score: float | None = None
@@ -78,8 +80,8 @@ class TrainingProgress(BaseModel):
 
     @property
     def fraction(self) -> float:
-        """Share of the rounds that are done; 1 when finished, however early."""
-        return 1.0 if self.finished else self.rounds / self.total_rounds
+        """Share of the job's boosting that is done; 1 when finished, however early."""
+        return 1.0 if self.finished else self.searched + (1 - self.searched) * self.rounds / self.total_rounds
 
     @property
     def eta_seconds(self) -> float | None:

@@ -18,6 +18,7 @@ from shared.training.model import (
     next_version,
     orchestration_id_of,
 )
+from shared.training.search import Search
 
 _SQL = queries("training")
 
@@ -37,6 +38,7 @@ async def insert_job(
     request: TrainingRequest,
     *,
     hyperparameters: Mapping[str, Any],
+    search: Search | None,
     total_epochs: int,
     created_by: UUID | None,
     now: datetime,
@@ -52,6 +54,7 @@ async def insert_job(
         "threshold_policy": Jsonb(request.threshold_policy.model_dump()),
         "calibration": request.calibration,
         "evaluation": Jsonb(request.evaluation.model_dump()),
+        "metrics": None if search is None else Jsonb({"search": search.model_dump(mode="json")}),
         "total_epochs": total_epochs,
         "orchestration_id": orchestration_id_of(job_id),
         "created_by": created_by,
@@ -101,6 +104,14 @@ async def report_progress(
 async def advance_checkpoint(conn: Connection, job_id: UUID, rounds: int) -> bool:
     """Go on from the checkpoint of this round, unless a later one is known; False if the job no longer runs."""
     return await _one(conn, "advance_checkpoint", {"job_id": job_id, "rounds": rounds}) is not None
+
+
+async def choose_hyperparameters(
+    conn: Connection, job_id: UUID, hyperparameters: Mapping[str, Any], total_epochs: int
+) -> TrainingJob | None:
+    """The job with what a search has found; None if it no longer runs."""
+    parameters = {"job_id": job_id, "hyperparameters": Jsonb(dict(hyperparameters)), "total_epochs": total_epochs}
+    return await _job(conn, "choose_hyperparameters", parameters)
 
 
 async def cancel_job(conn: Connection, job_id: UUID, now: datetime) -> TrainingJob | None:

@@ -18,6 +18,7 @@ from shared.platform.errors import Conflict, NotFound, invalid_field
 from shared.training import repository
 from shared.training.algorithms import algorithm, catalogue, parse
 from shared.training.model import FeatureSetSource, JobStatus, TrainingJob, TrainingRequest
+from shared.training.search_space import plan_search
 from shared.users.model import Caller
 
 if TYPE_CHECKING:
@@ -53,13 +54,14 @@ class TrainingService:
         :raises Conflict: the feature set is not completed.
         """
         hyperparameters = parse(request.algorithm, request.hyperparameters)
+        search = None if request.search is None else plan_search(request.algorithm, hyperparameters, request.search)
         async with self._database.connection() as conn:
             source = await repository.get_feature_set(conn, request.feature_set_id)
         if source is None:
             raise invalid_field("feature_set_id", "no feature set has this id")
         if source.status != _READY:
             raise Conflict(f"the feature set is {source.status}; it must be {_READY}", target="feature_set_id")
-        if algorithm(request.algorithm).needs_labels:
+        if algorithm(request.algorithm).needs_labels or search is not None:
             await self._require_label(source)
         job_id = uuid4()
         async with self._database.transaction() as conn:
@@ -68,6 +70,7 @@ class TrainingService:
                 job_id,
                 request,
                 hyperparameters=hyperparameters.model_dump(mode="json"),
+                search=search,
                 total_epochs=algorithm(request.algorithm).total_rounds(hyperparameters),
                 created_by=caller.user_id,
                 now=self._clock(),

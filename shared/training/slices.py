@@ -11,6 +11,8 @@ from uuid import UUID
 from shared.training.algorithms.base import Trainer
 from shared.training.progress import TrainingProgress
 
+RunKey = tuple[UUID, int | None]  # a job, and which of its search's trials if it is one of them
+
 SLICE_SECONDS: Final = 20.0
 _SNAPSHOT_SECONDS: Final = 1.0
 
@@ -65,24 +67,24 @@ class LiveRuns:
 
     def __init__(self, capacity: int = 2) -> None:
         self._capacity = capacity
-        self._runs: dict[UUID, tuple[str, Trainer]] = {}
+        self._runs: dict[RunKey, tuple[str, Trainer]] = {}
         self._lock = threading.Lock()
 
-    def take(self, job_id: UUID, checkpoint_sha256: str | None) -> Trainer | None:
-        """The run of a job, if it stands at this checkpoint."""
+    def take(self, run: RunKey, checkpoint_sha256: str | None) -> Trainer | None:
+        """The run, if it stands at this checkpoint."""
         with self._lock:
-            held = self._runs.pop(job_id, None)
+            held = self._runs.pop(run, None)
         return held[1] if held is not None and held[0] == checkpoint_sha256 else None
 
-    def put(self, job_id: UUID, checkpoint_sha256: str, trainer: Trainer) -> None:
+    def put(self, run: RunKey, checkpoint_sha256: str, trainer: Trainer) -> None:
         """Keep a run for its next slice; the one not used for longest makes room."""
         with self._lock:
-            self._runs.pop(job_id, None)
-            self._runs[job_id] = (checkpoint_sha256, trainer)
+            self._runs.pop(run, None)
+            self._runs[run] = (checkpoint_sha256, trainer)
             while len(self._runs) > self._capacity:
                 del self._runs[next(iter(self._runs))]
 
     def drop(self, job_id: UUID) -> None:
-        """Forget a run that has ended."""
+        """Forget the runs of a job that has ended."""
         with self._lock:
-            self._runs.pop(job_id, None)
+            self._runs = {run: held for run, held in self._runs.items() if run[0] != job_id}

@@ -1,8 +1,8 @@
-"""The stages of a job: prepare, slices, evaluate, load history, register. Each is one durable activity."""
+"""The stages of a job: prepare, search, slices, evaluate, load history, register. Each is one durable activity."""
 
 from shared.training.finishing_stages import FinishingStages
-from shared.training.fitting_stages import FittingStages
+from shared.training.search_stages import SearchStages
 
 
-class TrainingStages(FittingStages, FinishingStages):
+class TrainingStages(SearchStages, FinishingStages):
     """What activities call."""

@@ -2,12 +2,12 @@
 -- A queued job.
 INSERT INTO training_jobs (
     id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy, calibration, evaluation,
-    status, progress, current_epoch, total_epochs, orchestration_id, created_by, queued_at, created_at
+    status, progress, current_epoch, total_epochs, metrics, orchestration_id, created_by, queued_at, created_at
 )
 VALUES (
     %(id)s, %(name)s, %(feature_set_id)s, %(algorithm)s, %(hyperparameters)s, %(train_test_split)s,
-    %(threshold_policy)s, %(calibration)s, %(evaluation)s, 'QUEUED', 0, 0, %(total_epochs)s, %(orchestration_id)s,
-    %(created_by)s, %(now)s, %(now)s
+    %(threshold_policy)s, %(calibration)s, %(evaluation)s, 'QUEUED', 0, 0, %(total_epochs)s, %(metrics)s,
+    %(orchestration_id)s, %(created_by)s, %(now)s, %(now)s
 )
 RETURNING *;
 
@@ -31,10 +31,11 @@ WHERE id = %(job_id)s
 FOR UPDATE;
 
 -- name: list_jobs
--- One page of jobs, newest first, without the curves.
+-- One page of jobs, newest first, without the curves and trials.
 SELECT
     id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy, calibration, evaluation,
-    status, progress, current_epoch, total_epochs, metrics - 'curves' AS metrics, final_metrics, model_id, error_message,
+    status, progress, current_epoch, total_epochs, (metrics - 'curves') #- '{search,trials}' AS metrics, final_metrics,
+    model_id, error_message,
     NULL AS error_traceback, orchestration_id, queued_at, started_at, completed_at, created_by, created_at,
     CASE WHEN status = 'QUEUED' THEN (
         SELECT count(*) + 1
@@ -94,6 +95,15 @@ SET metrics = jsonb_set(
 WHERE id = %(job_id)s
   AND status = 'RUNNING'
 RETURNING id;
+
+-- name: choose_hyperparameters
+-- A running job goes on with what its search has found.
+UPDATE training_jobs
+SET hyperparameters = %(hyperparameters)s,
+    total_epochs = %(total_epochs)s
+WHERE id = %(job_id)s
+  AND status = 'RUNNING'
+RETURNING *;
 
 -- name: cancel_job
 -- A job that has not ended is cancelled.

@@ -10,8 +10,9 @@ import pytest
 from functions.orchestrations.training import train_model
 
 ORDER = {"job_id": "4f5c1c4e-0000-4000-8000-000000000001"}
-RUNNING = {"status": "RUNNING", "finished": False}
+RUNNING: dict[str, Any] = {"status": "RUNNING", "finished": False, "searched": True}
 BOOSTED = {"status": "RUNNING", "finished": True}
+TO_SEARCH = {**RUNNING, "searched": False}
 COMPLETED = {"status": "COMPLETED", "finished": True}
 
 
@@ -28,6 +29,7 @@ def _drive(results: list[Any], order: dict[str, Any] = ORDER) -> tuple[list[str]
     context.call_activity_with_retry.side_effect = lambda name, retry, payload: name
     context.wait_for_external_event.side_effect = lambda name: name
     context.task_any.side_effect = lambda tasks: "waits"
+    context.task_all.side_effect = "+".join
     steps = train_model._function.get_user_function().orchestrator_function(context)
     asked: list[str] = []
     try:
@@ -131,3 +133,32 @@ def test_a_long_run_goes_on_in_a_new_history() -> None:
     asked, output, _ = _drive([RUNNING, BOOSTED, BOOSTED, BOOSTED, COMPLETED, COMPLETED], {**ORDER, "prepared": True})
     assert asked == [ADMIT, "train_slice", "evaluate_model", "load_history", "register_model", ADMIT]
     assert output["status"] == "COMPLETED"
+
+
+def test_a_search_goes_before_the_first_slice() -> None:
+    """Lanes side by side until a trial has won; then the job trains as any other."""
+    wave = {**RUNNING, "lanes": [[0, 2], [1]]}
+    lanes = [BOOSTED, BOOSTED]
+    results = [RUNNING, TO_SEARCH, wave, lanes, wave, lanes, BOOSTED, BOOSTED, BOOSTED, BOOSTED, COMPLETED, COMPLETED]
+    asked, output, context = _drive(results)
+    search = ["advance_search", "run_trials+run_trials"] * 2
+    assert asked[:8] == [ADMIT, "prepare_training", *search, "advance_search", "train_slice"]
+    orders = [call.args[2] for call in context.call_activity_with_retry.call_args_list if call.args[0] == "run_trials"]
+    assert [order["trials"] for order in orders] == [[0, 2], [1]] * 2
+    assert output["status"] == "COMPLETED"
+
+
+def test_a_search_that_is_cancelled_ends_the_job() -> None:
+    """Nothing is boosted afterwards."""
+    asked, output, _ = _drive([RUNNING, TO_SEARCH, {**RUNNING, "lanes": [[0]]}, [CANCELLED], CANCELLED, CANCELLED])
+    assert asked[-3:] == ["run_trials", "advance_search", ADMIT]
+    assert output["status"] == "CANCELLED"
+
+
+def test_a_long_search_goes_on_in_a_new_history() -> None:
+    """After fifty waves; the new history begins with the search."""
+    _, _, context = _drive([RUNNING, TO_SEARCH, *[{**RUNNING, "lanes": [[0]]}, [BOOSTED]] * 50])
+    order = {**ORDER, "prepared": True, "searched": False}
+    context.continue_as_new.assert_called_once_with(order)
+    asked, _, _ = _drive([RUNNING, BOOSTED, BOOSTED, BOOSTED, BOOSTED, COMPLETED, COMPLETED], order)
+    assert asked[:3] == [ADMIT, "advance_search", "train_slice"]
