@@ -22,7 +22,8 @@ import numpy as np
 
 from shared.platform.xgboost_runtime import load_xgboost
 from shared.training.algorithms import parse
-from shared.training.algorithms.xgboost import XGBoost, booster_parameters, fraud_weight
+from shared.training.algorithms.imbalance import fraud_weight
+from shared.training.algorithms.xgboost import XGBoost, booster_parameters
 from shared.training.progress import TrainingProgress
 from shared.training.slices import SliceLimits, run_slice
 from shared.training.split import temporal_split

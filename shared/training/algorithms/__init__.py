@@ -8,19 +8,37 @@ from pydantic import ValidationError
 
 from shared.platform.errors import FieldError, InvalidContent, invalid_field
 from shared.training.algorithms.base import Algorithm, FittedModel, Hyperparameters, Trainer
+from shared.training.algorithms.forest import RandomForest
+from shared.training.algorithms.isolation import IsolationForest
+from shared.training.algorithms.lightgbm import LightGBM
+from shared.training.algorithms.linear import LogisticRegression
+from shared.training.algorithms.network import NeuralNetwork
 from shared.training.algorithms.xgboost import XGBoost
 
 __all__ = ["ALGORITHMS", "Algorithm", "FittedModel", "Hyperparameters", "Trainer", "algorithm", "catalogue", "parse"]
 
-ALGORITHMS: Final[Mapping[str, Algorithm]] = MappingProxyType({entry.name: entry for entry in (XGBoost(),)})
+_LIBRARY: Final[tuple[Algorithm, ...]] = (
+    XGBoost(),
+    LightGBM(),
+    RandomForest(),
+    LogisticRegression(),
+    NeuralNetwork(),
+    IsolationForest(),
+)
+ALGORITHMS: Final[Mapping[str, Algorithm]] = MappingProxyType({entry.name: entry for entry in _LIBRARY})
 
 
 def algorithm(name: str) -> Algorithm:
-    """:raises InvalidContent: there is none of this name."""
-    try:
-        return ALGORITHMS[name]
-    except KeyError:
-        raise invalid_field("algorithm", f"{name!r} is not one of {', '.join(ALGORITHMS)}") from None
+    """The algorithm to train with.
+
+    :raises InvalidContent: there is none of this name, or its library is not installed.
+    """
+    entry = ALGORITHMS.get(name)
+    if entry is None:
+        raise invalid_field("algorithm", f"{name!r} is not one of {', '.join(ALGORITHMS)}")
+    if entry.requires is not None:
+        raise invalid_field("algorithm", f"{name!r} is not available here: {entry.requires} is not installed")
+    return entry
 
 
 def parse(name: str, given: Mapping[str, Any]) -> Hyperparameters:
@@ -39,14 +57,16 @@ def parse(name: str, given: Mapping[str, Any]) -> Hyperparameters:
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """Every algorithm with the JSON schema of its hyperparameters, enough to draw a form."""
+    """Every algorithm, whether it can be used here, and the schema of its hyperparameters, enough for a form."""
     return [
         {
             "name": entry.name,
             "title": entry.title,
             "description": entry.description,
             "needs_labels": entry.needs_labels,
+            "available": entry.requires is None,
             "hyperparameters": entry.hyperparameters.model_json_schema(),
+            "search_space": dict(entry.search_space),
         }
         for entry in ALGORITHMS.values()
     ]

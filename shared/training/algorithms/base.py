@@ -2,8 +2,8 @@
 elsewhere.
 """
 
-from collections.abc import Hashable
-from typing import Any, ClassVar, Protocol, TypeVar
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,45 @@ class Hyperparameters(BaseModel):
     seed: int = Field(42, ge=0, le=2**31 - 1, description="Equal seeds on equal data give equal models")
 
 
+class LabelledHyperparameters(Hyperparameters):
+    """Base of the settings of algorithms that learn from labels: what is done about fraud being rare."""
+
+    scale_pos_weight: Annotated[float, Field(gt=0)] | Literal["balanced", "sqrt", "none"] = Field(
+        "sqrt",
+        description="Weight of a fraud: a number, 'balanced' (genuine / fraud), 'sqrt' (its root) or 'none'; "
+        "scores are corrected for it afterwards, so that they stay probabilities",
+    )
+    undersampling: float | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Genuine rows to keep for each fraud, drawn by the seed; null for all. Scores are corrected for it "
+        "afterwards, so that they stay probabilities",
+    )
+
+
+class ExplanationKind(BaseModel):
+    """What a model's contributions are.
+
+    ``tree_shap`` and ``linear_shap`` are exact Shapley values, ``sampled_shapley`` estimates them. In ``log_odds`` the
+    sum of a row's contributions and the base value is the margin whose sigmoid is the score; in ``probability`` that
+    sum is the score itself. ``uncalibrated_score`` where a curve was laid over the scores that the sum cannot follow.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    method: Literal["tree_shap", "linear_shap", "sampled_shapley"] = "tree_shap"
+    unit: Literal["log_odds", "probability"] = "log_odds"
+    of: Literal["score", "uncalibrated_score"] = "score"
+
+
 class FittedModel(Protocol):
     """A model that scores."""
+
+    @property
+    def explanation(self) -> ExplanationKind:
+        """What :meth:`contributions` gives."""
+        ...
 
     @property
     def rounds(self) -> int:
@@ -42,7 +79,9 @@ class FittedModel(Protocol):
         ...
 
     def contributions(self, features: Features) -> Features:
-        """SHAP values, shape (n, f + 1), in log-odds; the last column is the base value."""
+        """Shapley values in the unit that :attr:`explanation` names, shape (n, f + 1); the last column is the base
+        value.
+        """
         ...
 
 
@@ -76,6 +115,19 @@ class Algorithm(Protocol):
     needs_labels: ClassVar[bool]
     model_file: ClassVar[str]
     hyperparameters: ClassVar[type[Hyperparameters]]
+    search_space: ClassVar[Mapping[str, Any]]
+    """Where a search looks unless told otherwise: by hyperparameter a list of values, or ``low``, ``high``, ``log``."""
+
+    @property
+    def requires(self) -> str | None:
+        """The library that training needs and that is not installed; None where nothing is missing. Models that
+        exist are loaded and served without it.
+        """
+        ...
+
+    def warnings(self, data: TrainingSet, hyperparameters: Any) -> list[str]:
+        """What a user should know before training on this data: rows that will be left out."""
+        ...
 
     def total_rounds(self, hyperparameters: Any) -> int:
         """The most rounds a run takes."""

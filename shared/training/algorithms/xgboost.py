@@ -9,17 +9,18 @@ gives.
 
 import json
 import math
-from collections.abc import Hashable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from shared.platform.xgboost_runtime import load_xgboost
-from shared.training.algorithms.base import Features, Hyperparameters
+from shared.training.algorithms.base import Hyperparameters, LabelledHyperparameters
+from shared.training.algorithms.booster import BoosterModel, load_booster
+from shared.training.algorithms.imbalance import fit_sample, round_seed
 from shared.training.progress import RoundFigures, TrainingProgress
-from shared.training.training_set import TrainingSet, in_blocks
+from shared.training.training_set import TrainingSet
 
 if TYPE_CHECKING:
     import xgboost
@@ -28,7 +29,7 @@ _TRAIN_FIGURES_EVERY = 5  # rounds
 _HIGHER_IS_BETTER = frozenset({"aucpr", "auc"})
 
 
-class XGBoostHyperparameters(Hyperparameters):
+class XGBoostHyperparameters(LabelledHyperparameters):
     """Defaults for 0.1 to 5 % fraud among 10⁴ to 10⁷ rows."""
 
     n_estimators: int = Field(
@@ -44,11 +45,6 @@ class XGBoostHyperparameters(Hyperparameters):
     subsample: float = Field(1.0, gt=0, le=1, description="Share of the rows that a round draws")
     colsample_bytree: float = Field(1.0, gt=0, le=1, description="Share of the features that a tree draws")
     max_bin: int = Field(256, ge=8, le=1024, description="Histogram bins a feature")
-    scale_pos_weight: Annotated[float, Field(gt=0)] | Literal["balanced", "sqrt", "none"] = Field(
-        "sqrt",
-        description="Weight of a fraud: a number, 'balanced' (genuine / fraud), 'sqrt' (its root) or 'none'; "
-        "scores are corrected for it afterwards, so that they stay probabilities",
-    )
     early_stopping_rounds: int | None = Field(
         40, ge=1, description="Stop after so many rounds without improvement on the validation part; null for never"
     )
@@ -73,6 +69,21 @@ class XGBoost:
     needs_labels: ClassVar[bool] = True
     model_file: ClassVar[str] = "model.ubj"
     hyperparameters: ClassVar[type[Hyperparameters]] = XGBoostHyperparameters
+    search_space: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": {"low": 0.03, "high": 0.3, "log": True},
+        "max_depth": [3, 4, 5, 6, 8, 10],
+        "min_child_weight": {"low": 0.5, "high": 50, "log": True},
+        "gamma": [0.0, 0.1, 1.0],
+        "reg_lambda": {"low": 0.1, "high": 30, "log": True},
+        "subsample": [0.6, 0.8, 1.0],
+        "colsample_bytree": [0.5, 0.75, 1.0],
+        "scale_pos_weight": ["none", "sqrt", "balanced"],
+    }
+    requires: str | None = None
+
+    def warnings(self, data: TrainingSet, hyperparameters: XGBoostHyperparameters) -> list[str]:
+        """None: every row is learned from."""
+        return []
 
     def total_rounds(self, hyperparameters: XGBoostHyperparameters) -> int:
         """``n_estimators``."""
@@ -83,24 +94,18 @@ class XGBoost:
         return hyperparameters.early_stopping_rounds
 
     def matrix_key(self, hyperparameters: XGBoostHyperparameters, threads: int) -> Hashable:
-        """Bins are cut once for all runs that want as many."""
-        return self.name, hyperparameters.max_bin, threads
+        """Bins are cut once for all runs that want as many, of the same rows."""
+        drawn = hyperparameters.undersampling and (hyperparameters.undersampling, hyperparameters.seed)
+        return self.name, hyperparameters.max_bin, drawn, threads
 
     def prepare(self, data: TrainingSet, hyperparameters: XGBoostHyperparameters, threads: int) -> _Matrices:
         """Quantised matrices, one byte a value when nothing is missing; the mapped float matrix is read in place."""
         xgb = load_xgboost()
-        split = data.split
-
-        def matrix(part: slice, **cuts: Any) -> Any:
-            return xgb.QuantileDMatrix(
-                np.asarray(data.features(part)),
-                np.asarray(data.labels(part), dtype=np.float32),
-                nthread=threads,
-                **cuts,
-            )
-
-        fit = matrix(split.fit, max_bin=hyperparameters.max_bin)
-        return _Matrices(fit, matrix(split.validation, max_bin=hyperparameters.max_bin, ref=fit))
+        sample, validation = fit_sample(data, hyperparameters), data.split.validation
+        shared = {"nthread": threads, "max_bin": hyperparameters.max_bin}
+        fit = xgb.QuantileDMatrix(sample.features(data), sample.labels.astype(np.float32), **shared)
+        labels = np.asarray(data.labels(validation), dtype=np.float32)
+        return _Matrices(fit, xgb.QuantileDMatrix(np.asarray(data.features(validation)), labels, ref=fit, **shared))
 
     def start(
         self,
@@ -111,8 +116,7 @@ class XGBoost:
         checkpoint: bytes | None,
     ) -> "_Boosting":
         """A booster at round 0, or at the round of the checkpoint."""
-        weight = fraud_weight(hyperparameters.scale_pos_weight, data.labels(data.split.fit))
-        return _Boosting(prepared, hyperparameters, weight, threads, checkpoint)
+        return _Boosting(prepared, hyperparameters, fit_sample(data, hyperparameters).weight, threads, checkpoint)
 
     def finish(
         self,
@@ -121,44 +125,13 @@ class XGBoost:
         progress: TrainingProgress,
         checkpoint: bytes,
     ) -> bytes:
-        """Cut back to the best round, take the fraud weight out of the scores, and write UBJSON."""
+        """Cut back to the best round, take weight and undersampling out of the scores, and write UBJSON."""
         best = progress.best_round if progress.patience is not None else progress.rounds
-        weight = fraud_weight(hyperparameters.scale_pos_weight, data.labels(data.split.fit))
-        return without_weight(load_booster(checkpoint)[:best], weight)
+        return with_odds(load_booster(checkpoint)[:best], fit_sample(data, hyperparameters).odds_factor)
 
-    def load(self, model: bytes) -> "XGBoostModel":
+    def load(self, model: bytes) -> BoosterModel:
         """Read UBJSON. :raises ValueError: not a model."""
-        return XGBoostModel(load_booster(model))
-
-
-class XGBoostModel:
-    """A booster that scores."""
-
-    def __init__(self, booster: "xgboost.Booster") -> None:
-        self.booster = booster
-
-    @property
-    def rounds(self) -> int:
-        """Number of trees."""
-        return int(self.booster.num_boosted_rounds())
-
-    @property
-    def feature_count(self) -> int:
-        """How many features the trees know; XGBoost spells names that are not ASCII another way, so it gets none."""
-        return int(self.booster.num_features())
-
-    def predict(self, features: Features) -> npt.NDArray[np.float32]:
-        """Probabilities of fraud, shape (n,); memory stays at one block of rows."""
-        parts = [
-            np.asarray(self.booster.inplace_predict(np.asarray(block), validate_features=False), dtype=np.float32)
-            for block in in_blocks(features)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
-
-    def contributions(self, features: Features) -> Features:
-        """Exact SHAP values in log-odds, shape (n, f + 1), base value last."""
-        matrix = load_xgboost().DMatrix(np.asarray(features))
-        return np.asarray(self.booster.predict(matrix, pred_contribs=True), dtype=np.float32)
+        return BoosterModel(load_booster(model))
 
 
 class _Boosting:
@@ -193,7 +166,7 @@ class _Boosting:
         number = self.rounds
         if self._sampling:
             self._booster.load_config(self._booster.save_config())
-            self._booster.set_param({"seed": (self._hyperparameters.seed * 1_000_003 + number + 1) % 2**31})
+            self._booster.set_param({"seed": round_seed(self._hyperparameters.seed, number)})
         self._booster.update(self._matrices.fit, number)
         validation = self._validation_figures()
         train = {"logloss": self._fit_log_loss()} if number % _TRAIN_FIGURES_EVERY == 0 else {}
@@ -221,7 +194,13 @@ def booster_parameters(hyperparameters: XGBoostHyperparameters, weight: float, t
     """Parameters of ``xgboost.train`` for the same model; a list under ``eval_metric``."""
     metrics = dict.fromkeys(("logloss", "aucpr", hyperparameters.early_stopping_metric))
     kept = hyperparameters.model_dump(
-        exclude={"n_estimators", "scale_pos_weight", "early_stopping_rounds", "early_stopping_metric"}
+        exclude={
+            "n_estimators",
+            "scale_pos_weight",
+            "undersampling",
+            "early_stopping_rounds",
+            "early_stopping_metric",
+        }
     )
     return {
         **kept,
@@ -233,40 +212,15 @@ def booster_parameters(hyperparameters: XGBoostHyperparameters, weight: float, t
     }
 
 
-def fraud_weight(choice: float | str, labels: npt.NDArray[np.int8]) -> float:
-    """The weight of a fraud row relative to a genuine one."""
-    if isinstance(choice, int | float):
-        return float(choice)
-    frauds = int(labels.sum())
-    ratio = (len(labels) - frauds) / frauds
-    return {"none": 1.0, "sqrt": math.sqrt(ratio), "balanced": ratio}[choice]
+def with_odds(booster: "xgboost.Booster", factor: float) -> bytes:
+    """The model as UBJSON, the odds of its scores multiplied by ``factor``: an addition to its intercept.
 
-
-def without_weight(booster: "xgboost.Booster", weight: float) -> bytes:
-    """The model as UBJSON, its scores corrected for a fraud weight.
-
-    Weighting frauds by w multiplies the odds that the model learns by w; subtracting ln w from the intercept
-    divides them again (the prior correction of Saerens, Latinne, Decaestecker 2002). Ranking and SHAP values do not
-    change, the base value does.
+    Ranking and SHAP values do not change, the base value does.
     """
     document = json.loads(bytes(booster.save_raw("json")))
     parameters = document["learner"]["learner_model_param"]
     intercept = float(np.atleast_1d(json.loads(parameters["base_score"]))[0])
-    log_odds = math.log(intercept / (1 - intercept)) - math.log(weight)
+    log_odds = math.log(intercept / (1 - intercept)) + math.log(factor)
     parameters["base_score"] = json.dumps([1 / (1 + math.exp(-log_odds))])
     document["learner"]["attributes"] = {}
     return bytes(load_booster(json.dumps(document).encode()).save_raw("ubj"))
-
-
-def load_booster(model: bytes) -> "xgboost.Booster":
-    """A booster from its JSON or UBJSON.
-
-    :raises ValueError: XGBoost cannot read it.
-    """
-    xgb = load_xgboost()
-    booster: xgboost.Booster = xgb.Booster()
-    try:
-        booster.load_model(bytearray(model))
-    except xgb.core.XGBoostError as error:
-        raise ValueError(f"not an XGBoost model: {str(error).splitlines()[0]}") from error
-    return booster

@@ -13,7 +13,9 @@ import pytest
 from shared.platform.errors import InvalidContent
 from shared.platform.xgboost_runtime import load_xgboost
 from shared.training.algorithms import algorithm, catalogue, parse
-from shared.training.algorithms.xgboost import XGBoost, XGBoostModel, booster_parameters, fraud_weight, without_weight
+from shared.training.algorithms.booster import BoosterModel
+from shared.training.algorithms.imbalance import fraud_weight
+from shared.training.algorithms.xgboost import XGBoost, booster_parameters, with_odds
 from shared.training.assessment import assess
 from shared.training.progress import TrainingProgress
 from shared.training.slices import LiveRuns, SliceLimits, run_slice
@@ -104,8 +106,8 @@ def test_the_fraud_weight_is_taken_out_of_the_scores(data: TrainingSet) -> None:
     assert weight > 20
     fit, _ = XGBoost().prepare(data, hyperparameters, THREADS)
     parameters = booster_parameters(hyperparameters, weight, THREADS)
-    raw = XGBoostModel(load_xgboost().train(parameters, fit, 30))
-    corrected = XGBoost().load(without_weight(raw.booster, weight))
+    raw = BoosterModel(load_xgboost().train(parameters, fit, 30))
+    corrected = XGBoost().load(with_odds(raw.booster, 1 / weight))
     features, labels = data.features(data.split.test), data.labels(data.split.test)
     before, after = raw.predict(features).astype(np.float64), corrected.predict(features).astype(np.float64)
     assert after / (1 - after) == pytest.approx(before / (1 - before) / weight, rel=1e-4)
@@ -228,7 +230,7 @@ def test_the_model_file_is_data(data: TrainingSet) -> None:
     document = json.loads(bytes(loaded.booster.save_raw("json")))
     assert document["learner"]["attributes"] == {}
     assert document["learner"]["gradient_booster"]["model"]["gbtree_model_param"]["num_trees"] == "3"
-    assert isinstance(loaded, XGBoostModel)
+    assert isinstance(loaded, BoosterModel)
 
 
 def test_garbage_is_not_a_model() -> None:

@@ -1,0 +1,73 @@
+"""Trees as XGBoost's predictor holds them: read, score, explain. Serves every algorithm that ends in trees."""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.platform.xgboost_runtime import load_xgboost
+from shared.training.algorithms.base import ExplanationKind, Features
+from shared.training.training_set import in_blocks
+
+if TYPE_CHECKING:
+    import xgboost
+
+
+class BoosterModel:
+    """A booster that scores.
+
+    :param unit: ``log_odds`` where the booster's objective is logistic; ``probability`` where the sum of its leaves is
+        the score.
+    """
+
+    def __init__(self, booster: "xgboost.Booster", unit: Literal["log_odds", "probability"] = "log_odds") -> None:
+        self.booster = booster
+        self._unit: Literal["log_odds", "probability"] = unit
+
+    @property
+    def explanation(self) -> ExplanationKind:
+        """Exact SHAP values of trees (Lundberg et al. 2020, path-dependent)."""
+        return ExplanationKind(method="tree_shap", unit=self._unit)
+
+    @property
+    def rounds(self) -> int:
+        """Number of trees."""
+        return int(self.booster.num_boosted_rounds())
+
+    @property
+    def feature_count(self) -> int:
+        """How many features the trees know; XGBoost spells names that are not ASCII another way, so it gets none."""
+        return int(self.booster.num_features())
+
+    def predict(self, features: Features) -> npt.NDArray[np.float32]:
+        """Probabilities of fraud, shape (n,); memory stays at one block of rows."""
+        scores = raw_predict(self.booster, features)
+        return scores if self._unit == "log_odds" else np.clip(scores, 0, 1)
+
+    def contributions(self, features: Features) -> Features:
+        """Exact SHAP values, shape (n, f + 1), base value last."""
+        matrix = load_xgboost().DMatrix(np.asarray(features))
+        return np.asarray(self.booster.predict(matrix, pred_contribs=True), dtype=np.float32)
+
+
+def raw_predict(booster: "xgboost.Booster", features: Features) -> npt.NDArray[np.float32]:
+    """What the booster's objective makes of the sum of its leaves, shape (n,), block by block."""
+    parts = [
+        np.asarray(booster.inplace_predict(np.asarray(block), validate_features=False), dtype=np.float32)
+        for block in in_blocks(features)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+
+def load_booster(model: bytes) -> "xgboost.Booster":
+    """A booster from its JSON or UBJSON.
+
+    :raises ValueError: XGBoost cannot read it.
+    """
+    xgb = load_xgboost()
+    booster: xgboost.Booster = xgb.Booster()
+    try:
+        booster.load_model(bytearray(model))
+    except xgb.core.XGBoostError as error:
+        raise ValueError(f"not an XGBoost model: {str(error).splitlines()[0]}") from error
+    return booster
