@@ -70,16 +70,25 @@ class SourceDataset(BaseModel):
 
 
 class StageProgress(BaseModel):
-    """How far one stage is."""
+    """How far one stage is; of a large dataset, how many of its parts are done."""
 
     name: Stage
     status: FeatureSetStatus = FeatureSetStatus.PENDING
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    parts: int | None = None
+    parts_done: int | None = None
+
+    @property
+    def share(self) -> float:
+        """The share of the stage that is done, 0 to 1."""
+        if self.status is FeatureSetStatus.COMPLETED:
+            return 1.0
+        return (self.parts_done or 0) / self.parts if self.parts else 0.0
 
 
 class Progress(BaseModel):
-    """``feature_sets.progress``: each stage, and the share of stages that have ended, 0 to 1."""
+    """``feature_sets.progress``: each stage, and the share of all of them that is done, 0 to 1."""
 
     stages: list[StageProgress] = Field(default_factory=lambda: [StageProgress(name=stage) for stage in Stage])
     fraction: float = 0.0
@@ -90,17 +99,29 @@ class Progress(BaseModel):
 
     def ended(self, stage: Stage, now: datetime, status: FeatureSetStatus = FeatureSetStatus.COMPLETED) -> "Progress":
         """The same with ``stage`` ended."""
-        before = next(entry for entry in self.stages if entry.name == stage)
-        return self._with(before.model_copy(update={"status": status, "completed_at": now}))
+        before = self._of(stage)
+        done = before.parts if status is FeatureSetStatus.COMPLETED else before.parts_done
+        return self._with(before.model_copy(update={"status": status, "completed_at": now, "parts_done": done}))
+
+    def in_parts(self, stage: Stage, parts: int) -> "Progress":
+        """The same with ``stage`` cut into so many parts."""
+        return self._with(self._of(stage).model_copy(update={"parts": parts, "parts_done": 0}))
+
+    def advanced(self, stage: Stage, parts_done: int) -> "Progress":
+        """The same with at least so many parts of ``stage`` done."""
+        before = self._of(stage)
+        return self._with(before.model_copy(update={"parts_done": max(parts_done, before.parts_done or 0)}))
 
     def running(self) -> Stage | None:
         """The stage at work."""
         return next((entry.name for entry in self.stages if entry.status is FeatureSetStatus.PROCESSING), None)
 
+    def _of(self, stage: Stage) -> StageProgress:
+        return next(entry for entry in self.stages if entry.name == stage)
+
     def _with(self, changed: StageProgress) -> "Progress":
         stages = [changed if entry.name == changed.name else entry for entry in self.stages]
-        done = sum(entry.status is FeatureSetStatus.COMPLETED for entry in stages)
-        return Progress(stages=stages, fraction=done / len(stages))
+        return Progress(stages=stages, fraction=sum(entry.share for entry in stages) / len(stages))
 
 
 class FeatureSet(BaseModel):
@@ -150,3 +171,20 @@ class FeatureSetFiles:
         self.work = f"{self.prefix}work/"
         self.work_plan = f"{self.work}plan.json"
         self.work_selection = f"{self.work}selection.json"
+        self.work_partitions = f"{self.work}partitions.json"
+
+    def work_range(self, number: int) -> str:
+        """Rows of a range of a dataset in parts, see ``partitions``."""
+        return f"{self.work}ranges/{number}.parquet"
+
+    def work_bucket(self, entity: int, bucket: int) -> str:
+        """Events of a bucket."""
+        return f"{self.work}buckets/{entity}-{bucket}.parquet"
+
+    def work_history(self, entity: int, bucket: int, number: int) -> str:
+        """What a bucket gives the rows of a range."""
+        return f"{self.work}history/{entity}-{bucket}-{number}.parquet"
+
+    def work_part(self, number: int) -> str:
+        """A range's part of the feature table."""
+        return f"{self.work}parts/{number}.parquet"

@@ -25,7 +25,8 @@ TIME: Final = "__time"
 ID: Final = "__id"
 PROTECTED_PREFIX: Final = "__protected_"
 
-_ROW_GROUP = 131_072
+#: Rows a row group of feature tables.
+ROW_GROUP: Final = 131_072
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,20 @@ def write_feature_table(plan: FeaturePlan, dataset: Path, table: Path) -> None:
     if plan.config.time_column is not None:
         frame = _in_order(frame, plan.config.time_column)
     with tempfile.TemporaryDirectory(prefix="history-", dir=table.parent) as scratch:
-        frame = with_history(plan, frame, Path(scratch))
-        columns = [*feature_expressions(plan, frame), *_context(plan.config, frame)]
-        frame.select(columns).sink_parquet(table, row_group_size=_ROW_GROUP, engine="streaming")
+        write_features(plan, with_history(plan, frame, Path(scratch)), table)
+
+
+def write_features(plan: FeaturePlan, frame: "pl.LazyFrame", table: Path) -> None:
+    """Write features and context of ``frame``, whose history ``batch.with_history`` has added, in its order of rows."""
+    columns = [*feature_expressions(plan, frame), *_context(plan.config, frame)]
+    frame.select(columns).sink_parquet(table, row_group_size=ROW_GROUP, engine="streaming")
+
+
+def context_columns(config: FeatureConfig, frame: "pl.LazyFrame") -> tuple[str, ...]:
+    """Columns of ``frame`` that the table's context is made of."""
+    named = (config.label_column, config.time_column, config.id_column, *(config.protected_columns or ()))
+    present = frame.collect_schema()
+    return tuple(name for name in named if name is not None and name in present)
 
 
 def _in_order(frame: "pl.LazyFrame", time_column: str) -> "pl.LazyFrame":
