@@ -1,8 +1,11 @@
 """The parts that a page is made of. Text is escaped here; only what is named ``markup`` is taken as it is."""
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from shared.training.report.text import escaped, prose
+
+_LONGEST: Final = 240  # characters of a cell
 
 
 def section(anchor: str, title: str, *markup: str) -> str:
@@ -48,8 +51,8 @@ def table(
     """
     columns = "".join(f'<th scope="col"{_align(i, words)}>{escaped(text)}</th>' for i, text in enumerate(head))
     lines = "".join(
-        f'<tr{" class=strong" if number == strong else ""}><th scope="row">{escaped(row[0])}</th>'
-        + "".join(f"<td{_align(i, words)}>{escaped(text)}</td>" for i, text in enumerate(row[1:], 1))
+        f'<tr{" class=strong" if number == strong else ""}><th scope="row">{escaped(row[0], _LONGEST)}</th>'
+        + "".join(f"<td{_align(i, words)}>{escaped(text, _LONGEST)}</td>" for i, text in enumerate(row[1:], 1))
         + "</tr>"
         for number, row in enumerate(rows)
     )

@@ -28,6 +28,8 @@ _CONTENTS: Final = (
     ("groups", "Groups"),
     ("making", "How made"),
 )
+_MOST_WARNINGS: Final = 30
+_LONGEST_WARNING: Final = 500
 
 
 def render_report(description: Mapping[str, Any], evidence: Evidence, meanings: Mapping[str, str]) -> bytes:
@@ -77,7 +79,10 @@ def _warnings(subject: Subject) -> str:
         found.append("the threshold policy could not be met on the validation part; the nearest threshold was taken")
     if not found:
         return ""
-    items = "".join(f"<li>{escaped(warning)}</li>" for warning in found)
+    shown = [escaped(warning, _LONGEST_WARNING) for warning in found[:_MOST_WARNINGS]]
+    if len(found) > _MOST_WARNINGS:
+        shown.append(f"and {len(found) - _MOST_WARNINGS} more")
+    items = "".join(f"<li>{warning}</li>" for warning in shown)
     return section("warnings", "Be careful", f"<ul>{items}</ul>")
 
 

@@ -14,9 +14,8 @@ def coordinate(value: float) -> str:
     """A length in user units, to a tenth. :raises ValueError: it is not finite."""
     if not isfinite(value):
         raise ValueError(f"{value} cannot be drawn")
-    return (
-        f"{value:.1f}".removesuffix(".0").replace("-0", "0") if abs(value) < 0.05 else f"{value:.1f}".removesuffix(".0")
-    )
+    shown = f"{value:.1f}".removesuffix(".0")
+    return "0" if shown == "-0" else shown
 
 
 def element(tag: str, *content: str, **attributes: str | float) -> str:

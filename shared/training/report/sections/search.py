@@ -20,13 +20,14 @@ def search(subject: Subject) -> str:
         return ""
     metric = str(found["metric"]).replace("_", " ")
     scored = [trial for trial in trials if trial.get("score") is not None]
-    ranked = sorted(trials, key=lambda trial: -inf if trial.get("score") is None else trial["score"], reverse=True)
+    ranked = sorted(trials, key=_standing, reverse=True)
     searched = list(dict.fromkeys(name for trial in trials for name in trial["hyperparameters"]))
     rows = [
         [
             str(trial["number"]),
             str(trial["status"]).lower(),
             *(_shown(trial["hyperparameters"].get(name)) for name in searched),
+            count((trial.get("rung") or 0) + 1),
             count(trial["rounds"]) if trial.get("rounds") is not None else NONE,
             number(trial.get("score"), 5, padded=True),
             str(trial.get("reason") or ""),
@@ -35,10 +36,11 @@ def search(subject: Subject) -> str:
     ]
     winner = found.get("winner")
     strong = next((i for i, trial in enumerate(ranked[:_LISTED]) if trial["number"] == winner), None)
-    rungs = ", ".join(percent(share) for share in found.get("rungs") or [])
+    rungs = [percent(share) for share in found.get("rungs") or []]
     steps = (
-        f" Trials went on in steps of {rungs} of the {found.get('resource')}, the better ones each time."
-        if rungs
+        f" They were given {', '.join(rungs)} of the {found.get('resource')} step by step, and only the better ones "
+        "went on from each."
+        if len(rungs) > 1
         else ""
     )
     parts = [paragraph(f"{count(len(trials))} sets of hyperparameters were tried ({_method(found)}).{steps}")]
@@ -51,9 +53,14 @@ def search(subject: Subject) -> str:
         )
         parts.append(grid(figure(f"{metric} by trial", chart, reading)))
     caption = "Trials, best first" + (f", {_LISTED} of {len(trials)}" if len(trials) > _LISTED else "")
-    head = ["trial", "status", *searched, "rounds", metric, "reason"]
+    head = ["trial", "status", *searched, "step", "rounds", metric, "reason"]
     parts.append(table(caption, head, rows, strong=strong, words=(0, 1, len(head) - 1)))
     return section("search", "How its settings were found", *parts)
+
+
+def _standing(trial: Mapping[str, Any]) -> tuple[int, float]:
+    """How far a trial came, then its score: only scores of one step compare."""
+    return int(trial.get("rung") or 0), -inf if trial.get("score") is None else float(trial["score"])
 
 
 def _method(found: Mapping[str, Any]) -> str:

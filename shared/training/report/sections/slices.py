@@ -1,6 +1,7 @@
 """Where the model is better or worse: by month, and by protected group."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from shared.training.report.charts.curves import monthly_chart
@@ -12,6 +13,7 @@ from shared.training.report.text import count, number, percent
 
 _MOST_MONTHS: Final = 60
 _MOST_GROUPS: Final = 25
+_MOST_COLUMNS: Final = 8
 
 
 def months(subject: Subject) -> str:
@@ -78,7 +80,7 @@ def groups(subject: Subject) -> str:
         why = "Left out: the feature set names no protected columns, or the data has no labels."
         return section("groups", "Across groups", grid(omitted("By protected group", why)))
     parts = []
-    for position, (column, figures) in enumerate(found.items()):
+    for position, (column, figures) in enumerate(islice(found.items(), _MOST_COLUMNS)):
         large = [group for group in figures["groups"] if group.get("selection_rate") is not None][:_MOST_GROUPS]
         charts = [
             figure(
