@@ -46,7 +46,7 @@ class EvaluationOptions(BaseModel):
     """What the figures on the test part are reckoned with. What is left out is taken from a threshold policy that says
     it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     review_capacity_per_day: float | None = Field(
         None, gt=0, description=f"Transactions reviewed in a day; {DEFAULT_REVIEW_CAPACITY} if nothing else says it"

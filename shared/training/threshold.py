@@ -14,7 +14,7 @@ from shared.training.evaluation import Floats, ScoreCurve
 
 
 class _Policy(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class MaxF1(_Policy):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shared.features.online import compile_plan
@@ -34,6 +35,36 @@ def test_what_was_packed_can_be_loaded_and_scores(artifact: ModelArtifact, tmp_p
         [score] = loaded.predict(vector[None])
         assert 0 < score < 1
         assert loaded.contributions(vector[None]).shape == (1, len(vector) + 1)
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        {"method": "sigmoid", "slope": 0.5, "intercept": -1.0},
+        {"method": "isotonic", "scores": [0.1, 0.3], "probabilities": [0.01, 0.2]},
+    ],
+)
+def test_a_calibrated_model_scores_calibrated(artifact: ModelArtifact, calibration: dict[str, Any]) -> None:
+    """The curve in the metadata is laid over the model's scores by whoever loads it; thresholds are compared after."""
+    plain = load_artifact(artifact.files, artifact.sha256)
+    packed = packed_model(calibration=calibration)
+    calibrated = load_artifact(packed.files, packed.sha256)
+    vector = compile_plan(plain.plan).vector({"amount": 12.5, "kind": "gift"})[None]
+    before, after = float(plain.predict(vector)[0]), float(calibrated.predict(vector)[0])
+    if calibration["method"] == "sigmoid":
+        assert after / (1 - after) == pytest.approx((before / (1 - before)) ** 0.5 / np.e, rel=1e-5)
+    else:
+        assert after == pytest.approx(np.interp(before, [0, 0.1, 0.3, 1], [0, 0.01, 0.2, 1]), rel=1e-6)
+    assert np.array_equal(calibrated.model.predict(vector), calibrated.predict(vector))
+
+
+@pytest.mark.parametrize("calibration", [{"method": "eval"}, {"method": "sigmoid", "slope": -1.0, "intercept": 0.0}])
+def test_a_curve_that_is_none_is_refused(artifact: ModelArtifact, calibration: dict[str, Any]) -> None:
+    """Unknown curves, and one that would turn the ranking round."""
+    document = json.loads(artifact.files[METADATA])
+    files = {**artifact.files, METADATA: json.dumps({**document, "calibration": calibration}).encode()}
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load_artifact(files, None)
 
 
 def test_packing_twice_gives_the_same_bytes(artifact: ModelArtifact) -> None:
