@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.fixtures.azurite",
     "tests.fixtures.platform",
     "tests.fixtures.app",
+    "tests.fixtures.features",
 ]
