@@ -6,6 +6,7 @@ from typing import Final
 from shared.training.report.text import escaped, prose
 
 _LONGEST: Final = 240  # characters of a cell
+_STRONG: Final = ' class="strong"'
 
 
 def section(anchor: str, title: str, *markup: str) -> str:
@@ -51,7 +52,7 @@ def table(
     """
     columns = "".join(f'<th scope="col"{_align(i, words)}>{escaped(text)}</th>' for i, text in enumerate(head))
     lines = "".join(
-        f'<tr{" class=strong" if number == strong else ""}><th scope="row">{escaped(row[0], _LONGEST)}</th>'
+        f'<tr{_STRONG if number == strong else ""}><th scope="row">{escaped(row[0], _LONGEST)}</th>'
         + "".join(f"<td{_align(i, words)}>{escaped(text, _LONGEST)}</td>" for i, text in enumerate(row[1:], 1))
         + "</tr>"
         for number, row in enumerate(rows)
