@@ -58,8 +58,8 @@ def _same(frame: pl.DataFrame, folder: Path, part_rows: int) -> None:
     joined = _in_parts(plan, folder / "data.parquet", folder / "parts", part_rows)
     assert_frame_equal(joined.drop(plan.feature_names), whole.drop(plan.feature_names))
     # The bits themselves: NaN where NaN, and no 0 for a -0.
-    bits = [table.select(plan.feature_names).to_numpy().view(np.uint32) for table in (joined, whole)]
-    np.testing.assert_array_equal(*bits)
+    one, other = (table.select(plan.feature_names).to_numpy().view(np.uint32) for table in (joined, whole))
+    np.testing.assert_array_equal(one, other)
 
 
 def _gaps(frame: pl.DataFrame) -> pl.DataFrame:
