@@ -158,7 +158,8 @@ class FeatureConfig(_Document):
     )
     target_columns: tuple[ColumnName, ...] | None = Field(
         default=None,
-        description="Categorical columns to encode by the share of fraud among earlier transactions of the category.",
+        description="Columns to encode by the share of fraud among earlier transactions of the category; by default "
+        "none.",
     )
     holiday_columns: tuple[ColumnName, ...] | None = Field(
         default=None, description="Columns with the ISO 3166-1 alpha-2 code of a country whose public holidays count."
@@ -253,12 +254,13 @@ class FeatureConfig(_Document):
             raise ValueError(f"no label would be known within {late[0].window}: label_delay_days is as long or longer")
         roles = {self.label_column, self.id_column, self.label_time_column} - {None}
         never = protected | set(self.excluded_columns or ()) | roles
-        for name, used in self._derived_columns():
-            if clash := sorted(name for name in used & never if name):
+        for name, used in self.feature_columns():
+            if clash := sorted(used & never):
                 raise ValueError(f"{name} may not read {', '.join(map(repr, clash))}: protected, excluded, id or label")
         return self
 
-    def _derived_columns(self) -> list[tuple[str, set[str | None]]]:
+    def feature_columns(self) -> list[tuple[str, set[str]]]:
+        """The columns that each setting asks features of."""
         return [
             ("target_columns", set(self.target_columns or ())),
             ("holiday_columns", set(self.holiday_columns or ())),
@@ -266,7 +268,7 @@ class FeatureConfig(_Document):
             ("ratios", {column for ratio in self.ratios or () for column in (ratio.numerator, ratio.denominator)}),
             ("durations", {column for span in self.durations or () for column in (span.start, span.end)}),
             ("distances", {column for distance in self.distances or () for column in distance.columns()}),
-            ("history", {column for feature in self.history or () for column in (*feature.entity, feature.column)}),
+            ("history", {c for feature in self.history or () for c in (*feature.entity, feature.column) if c}),
             ("history_entities", {column for key in self.history_entities or () for column in key}),
             ("history_values", set(self.history_values or ())),
         ]

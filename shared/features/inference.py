@@ -1,6 +1,5 @@
 """Guessing the roles of a dataset's columns from their names and types, and telling what was guessed."""
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -8,56 +7,32 @@ from shared.features.calendars import is_country
 from shared.features.config import GROUPS, HISTORY_BY_DEFAULT, Distance, Duration, FeatureConfig, Ratio
 from shared.features.history.defaults import HistoryDefaults
 from shared.features.history.specs import OF_CODE, OF_LABEL, OF_NUMBER
+from shared.features.roles import (
+    AMOUNTS,
+    COUNTRIES,
+    IDS,
+    LABEL_TIMES,
+    LABELS,
+    LATITUDE,
+    LONGITUDE,
+    TIMES,
+    first_named,
+    is_clock,
+    is_code,
+    is_entity,
+    is_label_derived,
+    is_personal,
+    is_protected,
+    tokens_of,
+)
 from shared.platform.errors import FieldError, InvalidContent, invalid_field
 
 if TYPE_CHECKING:
     from shared.datasets.model import DatasetSchema
 
-# Names are compared in lower case without separators, best first.
-_LABELS = ("isfraud", "txfraud", "fraud", "fraudlabel", "fraudind", "isfraudulent", "fraudulent", "ischargeback",
-           "chargeback", "label", "target", "class", "y")  # fmt: skip
-_TIMES = ("transactiontime", "transactiontimestamp", "transactiondatetime", "transactiondate", "transdatetranstime",
-          "txdatetime", "txtime", "txtimestamp", "eventtime", "eventtimestamp", "timestamp", "occurredat", "createdat",
-          "purchasetime", "purchasedate", "ordertime", "orderdate", "datetime", "time", "date")  # fmt: skip
-_IDS = ("transactionid", "txid", "transid", "transnum", "transactionnumber", "eventid", "orderid", "paymentid", "id",
-        "uuid")  # fmt: skip
-_AMOUNTS = ("amount", "amt", "transactionamount", "transactionamt", "txamount", "purchasevalue", "purchaseamount",
-            "orderamount", "orderprice", "totalamount", "total", "price", "value")  # fmt: skip
-
-_LABEL_TIMES = ("labelknownat", "labeltime", "labelledat", "labeledat", "labeldate", "chargebackat", "chargebacktime",
-                "chargebackdate", "fraudreportedat")  # fmt: skip
-_COUNTRIES = ("transactioncountry", "country", "countrycode", "billingcountry", "billingcountrycode", "shippingcountry",
-              "shippingcountrycode", "cardcountry", "customercountry", "usercountry", "ipcountry",
-              "merchantcountry")  # fmt: skip
-
-_PROTECTED = frozenset({"gender", "sex", "race", "ethnicity", "ethnic", "religion", "nationality", "age", "dob",
-                        "birth", "birthdate", "birthday", "birthyear", "disability", "marital",
-                        "pregnant"})  # fmt: skip
-_PROTECTED_WHOLE = frozenset({"dateofbirth", "customerage", "userage", "agegroup", "ageband", "maritalstatus"})
-_PERSONAL = frozenset({"first", "last", "firstname", "lastname", "fullname", "surname", "givenname", "middlename",
-                       "name", "customername", "cardholder", "email", "emailaddress", "phone", "phonenumber", "street",
-                       "address", "streetaddress", "billingaddress", "shippingaddress", "ssn", "passport"})  # fmt: skip
-_LABEL_DERIVED = frozenset({"fraud", "fraudulent", "chargeback", "dispute", "disputed", "label", "labels", "labelled",
-                            "labeled", "target"})  # fmt: skip
-_ENTITIES = frozenset({"user", "customer", "account", "card", "cc", "device", "merchant", "terminal", "ip", "client",
-                       "shop", "seller", "payee", "email"})  # fmt: skip
-_ENTITY_SUFFIXES = frozenset({"id", "num", "number", "hash", "address", "fingerprint", "key", "uid", "code"})
-_CODES = frozenset({"id", "code", "zip", "zipcode", "postcode", "postal", "mcc", "bin", "iin"})
-_CLOCKS = frozenset({"unix", "epoch"})
-_LATITUDE, _LONGITUDE = frozenset({"lat", "latitude"}), frozenset({"lon", "long", "lng", "longitude"})
 _MAX_RATIOS = 5
 
 _Types = dict[str, str]
-
-
-def _tokens(name: str) -> tuple[str, ...]:
-    """``merchLat2`` and ``merch_lat_2`` are both ``("merch", "lat", "2")``."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return tuple(re.findall(r"[a-z]+|\d+", spaced.lower()))
-
-
-def _squeezed(name: str) -> str:
-    return "".join(_tokens(name))
 
 
 def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfig:
@@ -67,7 +42,7 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
     """
     types: dict[str, str] = {column.name: column.type for column in schema.columns}
     _check_named_columns(types, config)
-    label = config.label_column or _first(_LABELS, types, ("integer", "boolean", "float", "string"))
+    label = config.label_column or first_named(LABELS, types, ("integer", "boolean", "float", "string"))
     if label is None:
         raise InvalidContent(
             "the label column cannot be told from the names; give config.label_column",
@@ -76,45 +51,46 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
         )
     taken = {label, *(config.protected_columns or ()), *(config.excluded_columns or ())}
     instants = [name for name, kind in types.items() if kind in ("datetime", "date") and name not in taken]
-    time = config.time_column or _first(_TIMES, {name: types[name] for name in instants}, ("datetime", "date"))
+    time = config.time_column or first_named(TIMES, {name: types[name] for name in instants}, ("datetime", "date"))
     if time is None:
         time = next((name for name in instants if types[name] == "datetime"), None)
-    identifier = config.id_column or _first(_IDS, _without(types, taken), ("string", "integer"))
-    amount = config.amount_column or _first(_AMOUNTS, _without(types, taken), ("float", "integer"))
+    identifier = config.id_column or first_named(IDS, _without(types, taken), ("string", "integer"))
+    amount = config.amount_column or first_named(AMOUNTS, _without(types, taken), ("float", "integer"))
     roles = {label, time, identifier, amount} - {None}
 
     protected = config.protected_columns
     if protected is None:
-        protected = tuple(name for name in types if name not in roles and _is_protected(name))
+        protected = tuple(name for name in types if name not in roles and is_protected(name))
     excluded = config.excluded_columns
     if excluded is None:
         free = [name for name in types if name not in roles and name not in protected]
         excluded = tuple(
-            name for name in free if _is_personal(name) or _is_label_derived(name) or _is_clock(name, types)
+            name for name in free if is_personal(name) or is_label_derived(name) or is_clock(name, types[name])
         )
-    label_time = config.label_time_column or _first(_LABEL_TIMES, types, ("datetime", "date"))
+    label_time = config.label_time_column or first_named(LABEL_TIMES, types, ("datetime", "date"))
     if config.label_time_column is None and (config.label_delay_days is not None or label_time == time):
         label_time = None
-    never = {label, identifier, label_time, *protected, *excluded} - {None}
+    never = frozenset(name for name in (label, identifier, label_time, *protected, *excluded) if name)
     open_types = _without(types, never)
     entities = config.entity_columns
     if entities is None:
-        entities = tuple(n for n, kind in open_types.items() if n not in roles and _is_entity(n, kind))
+        entities = tuple(n for n, kind in open_types.items() if n not in roles and is_entity(n, kind))
     categorical = config.categorical_columns
     if categorical is None:
         categorical = tuple(
             name
             for name, kind in open_types.items()
-            if kind == "string" or (kind == "integer" and (name in entities or _CODES & set(_tokens(name))))
+            if kind == "string" or (kind == "integer" and (name in entities or is_code(name)))
         )
     frequency = config.frequency_columns
     if frequency is None:
         given = config.categorical_columns is not None
         frequency = tuple(name for name in categorical if given or name not in entities)
+    _check_reads(config, never)
     _check_time_bound(config, time)
     holidays = config.holiday_columns
     if holidays is None:
-        country = _first(_COUNTRIES, open_types, ("string",)) if time and not config.holiday_country else None
+        country = first_named(COUNTRIES, open_types, ("string",)) if time and not config.holiday_country else None
         holidays = (country,) if country else ()
     distances = config.distances if config.distances is not None else _distances(open_types)
     ratios = config.ratios if config.ratios is not None else _ratios(open_types, amount, categorical, distances)
@@ -143,13 +119,24 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
     )
 
 
+def _check_reads(config: FeatureConfig, never: frozenset[str]) -> None:
+    """Refuse features of columns that turned out to be what no feature may read."""
+    errors = [
+        FieldError(f"config.{setting}", f"may not read {name!r}: protected, excluded, id or label")
+        for setting, used in config.feature_columns()
+        for name in sorted(used & never)
+    ]
+    if errors:
+        raise InvalidContent("the configuration does not fit the dataset", target="config", details=errors)
+
+
 def _check_time_bound(config: FeatureConfig, time: str | None) -> None:
     """Refuse what is fitted along time where there is no time, and a country without a calendar."""
     if time is None and config.target_columns:
         raise invalid_field("config.target_columns", "target encoding needs a time column, and the dataset has none")
-    for setting in ("holiday_columns", "holiday_country"):
-        if time is None and getattr(config, setting):
-            raise invalid_field(f"config.{setting}", "holidays need a time column, and the dataset has none")
+    if time is None and (config.holiday_columns or config.holiday_country):
+        setting = "holiday_columns" if config.holiday_columns else "holiday_country"
+        raise invalid_field(f"config.{setting}", "holidays need a time column, and the dataset has none")
     if config.holiday_country is not None and not is_country(config.holiday_country):
         raise invalid_field("config.holiday_country", f"there is no calendar of {config.holiday_country!r}")
 
@@ -254,41 +241,6 @@ def _without(types: _Types, names: Iterable[str | None]) -> _Types:
     return {name: kind for name, kind in types.items() if name not in dropped}
 
 
-def _first(candidates: tuple[str, ...], types: _Types, allowed: tuple[str, ...]) -> str | None:
-    """The column whose name is the earliest of ``candidates``, among columns of an allowed type."""
-    by_name: dict[str, str] = {}
-    for name, kind in types.items():
-        if kind in allowed:
-            by_name.setdefault(_squeezed(name), name)
-    return next((by_name[candidate] for candidate in candidates if candidate in by_name), None)
-
-
-def _is_protected(name: str) -> bool:
-    tokens = set(_tokens(name))
-    # "age" alone is a person's; "account_age" is not.
-    person = tokens <= {"age", "customer", "user", "years", "group", "band"} if "age" in tokens else False
-    return bool(tokens & (_PROTECTED - {"age"})) or person or _squeezed(name) in _PROTECTED_WHOLE
-
-
-def _is_personal(name: str) -> bool:
-    return _squeezed(name) in _PERSONAL
-
-
-def _is_label_derived(name: str) -> bool:
-    return bool(set(_tokens(name)) & _LABEL_DERIVED)
-
-
-def _is_clock(name: str, types: _Types) -> bool:
-    return types[name] in _NUMBERS and bool(set(_tokens(name)) & _CLOCKS)
-
-
-def _is_entity(name: str, kind: str) -> bool:
-    tokens = _tokens(name)
-    if kind not in ("string", "integer") or not set(tokens) & _ENTITIES:
-        return False
-    return len(tokens) == 1 or tokens[-1] in _ENTITY_SUFFIXES or tokens[-1] in _ENTITIES
-
-
 def _durations(types: _Types, time: str | None) -> tuple[Duration, ...]:
     if time is None:
         return ()
@@ -305,7 +257,7 @@ def _ratios(
     quantities = [
         name
         for name, kind in types.items()
-        if kind in _NUMBERS and name not in unfit and not set(_tokens(name)) & (_LATITUDE | _LONGITUDE)
+        if kind in _NUMBERS and name not in unfit and not set(tokens_of(name)) & (LATITUDE | LONGITUDE)
     ]
     return tuple(Ratio(numerator=amount, denominator=name) for name in quantities[:_MAX_RATIOS])
 
@@ -316,8 +268,8 @@ def _distances(types: _Types) -> tuple[Distance, ...]:
     for name, kind in types.items():
         if kind not in _NUMBERS:
             continue
-        tokens = _tokens(name)
-        for axis, words in (("latitude", _LATITUDE), ("longitude", _LONGITUDE)):
+        tokens = tokens_of(name)
+        for axis, words in (("latitude", LATITUDE), ("longitude", LONGITUDE)):
             if set(tokens) & words:
                 places.setdefault(tuple(t for t in tokens if t not in words), {})[axis] = name
     complete = [place for place in places.values() if len(place) == 2]
