@@ -3,6 +3,7 @@
 from math import exp
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import polars as pl
 import psycopg
@@ -43,6 +44,20 @@ def test_neither_label_nor_protected_columns_are_features(live: dict[str, Any]) 
     assert not [
         name for name in live["feature_names"] if any(word in name for word in ("gender", "birth", "is_fraud", "label"))
     ]
+
+
+def test_the_training_report_is_a_page_that_may_do_nothing(app: RunningApp, live: dict[str, Any]) -> None:
+    """HTML with every section, under a policy that lets a browser fetch and run nothing."""
+    with app.client("analyst") as client:
+        answer = client.get(f"models/{live['id']}/report")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    document = ElementTree.fromstring(answer.content)
+    named = {element.get("id") for element in document.iter()}
+    assert {"verdict", "roc", "precision-recall", "reliability", "beeswarm", "making"} <= named
+    assert len(answer.content) < 1_000_000
 
 
 def test_a_scored_transaction_is_stored_before_the_answer(
