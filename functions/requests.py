@@ -161,7 +161,7 @@ def invalid(error: ValidationError, document: object = None) -> InvalidContent:
     """
     details = [
         FieldError(
-            _path(problem["loc"], document) or "body",
+            _path(problem["loc"], document, missing=problem["type"] == "missing") or "body",
             _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, "),
         )
         for problem in error.errors(include_url=False, include_context=False, include_input=False)[:_MOST_DETAILS]
@@ -169,10 +169,11 @@ def invalid(error: ValidationError, document: object = None) -> InvalidContent:
     return InvalidContent("the request is not valid", target=details[0].field, details=details)
 
 
-def _path(location: tuple[int | str, ...], document: object) -> str:
+def _path(location: tuple[int | str, ...], document: object, *, missing: bool) -> str:
     parts = []
     for depth, part in enumerate(location, start=1):
-        if isinstance(document, dict) and part not in document and depth < len(location):
+        absent = isinstance(document, dict) and part not in document
+        if absent and not (missing and depth == len(location)):
             continue  # the name of a variant, which the document does not have
         parts.append(str(part))
         if isinstance(document, dict):

@@ -1,12 +1,12 @@
 """What a caller is told about a body that does not fit."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import azure.functions as func
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from functions.requests import parse_json, read_body
 from shared.platform.errors import InvalidContent, UnsupportedMedia
@@ -15,6 +15,13 @@ from shared.platform.errors import InvalidContent, UnsupportedMedia
 class _Limit(BaseModel):
     type: Literal["limit"]
     fpr: float = Field(gt=0)
+    above: float = 0
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.above >= self.fpr:
+            raise ValueError("above must be below fpr")
+        return self
 
 
 class _Fixed(BaseModel):
@@ -53,6 +60,7 @@ GOOD = {"id": "00000000-0000-0000-0000-000000000001"}
         ({**GOOD, "rows": {}}, "rows", "must be a list"),
         ({**GOOD, "rows": [{"type": "fixed"}, 7]}, "rows.1", "must be an object"),
         ({**GOOD, "policy": {"type": "limit"}}, "policy.fpr", "is required"),
+        ({**GOOD, "policy": {"type": "limit", "fpr": 1, "above": 2}}, "policy", "above must be below fpr"),
         ({**GOOD, "policy": {"type": "limit", "fpr": -1}}, "policy.fpr", "Input should be greater than 0"),
     ],
 )
