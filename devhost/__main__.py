@@ -42,14 +42,14 @@ def _demonstrate(services: LocalServices, demo: bool) -> str:
             print("First model (everything below goes over HTTP)", flush=True)
             model = scenario.train_and_promote(client)
         if model is None or model["name"] != scenario.MODEL:
-            return "\n" + closing.commands(services.url, key, None, None)
+            return "\n" + closing.commands(services.url, key)
         strange, answer, usual, usual_answer, stored = scenario.score(client)
     parts = [
         "",
         closing.scored(strange, answer, stored, model),
         closing.compared(usual, usual_answer),
         "",
-        closing.commands(services.url, key, strange, answer["prediction_id"]),
+        closing.commands(services.url, key, strange, answer["prediction_id"], model["id"]),
     ]
     return "\n".join(parts)
 

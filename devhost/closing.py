@@ -44,7 +44,13 @@ def compared(transaction: Transaction, answer: dict[str, Any]) -> str:
     return f"  an ordinary   {described(transaction)}\n{'':16}score {answer['fraud_score']:.3f}, {decision}"
 
 
-def commands(url: str, function_key: str, transaction: Transaction | None, prediction_id: str | None) -> str:
+def commands(
+    url: str,
+    function_key: str,
+    transaction: Transaction | None = None,
+    prediction_id: str | None = None,
+    model_id: str | None = None,
+) -> str:
     """Commands that work as they stand in the clone's folder."""
     lines = [
         "Try it (in this folder; the key opens predict on this machine only):",
@@ -60,6 +66,8 @@ def commands(url: str, function_key: str, transaction: Transaction | None, predi
     bearer = '-H "Authorization: Bearer $(make -s token ROLE=scientist)"'
     if prediction_id is not None:
         lines.append(f"  curl -s {url}/api/v1/predictions/{prediction_id} {bearer}")
+    if model_id is not None:
+        lines.append(f"  curl -s {url}/api/v1/models/{model_id}/report {bearer} -o .local/report.html")
     lines += [
         f"  curl -s {url}/api/v1/models/production {bearer}",
         f"  curl -s {url}/api/v1/health/ready",
