@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from functions.endpoint import Call, Reply, accepted, endpoint
 from functions.requests import PageQuery
+from functions.responses import Document
 from shared.features.model import FeatureSet, FeatureSetRequest, FeatureSetStatus
 from shared.features.schemas import document_schemas
 from shared.platform.errors import Unavailable
@@ -92,6 +93,24 @@ async def preview_feature_set(call: Call) -> Reply:
 async def get_feature_plan(call: Call) -> Reply:
     """The document with every fitted parameter, as ``features/compute`` takes it for another dataset."""
     return Reply(await call.services.features.plan(call.path_id("feature_set_id")))
+
+
+@endpoint(bp, "GET", "features/sets/{feature_set_id:guid}/ranking", summary="The ranking of the features, as SVG")
+async def get_feature_ranking(call: Call) -> Reply:
+    """Mutual information and gain of the best features, the chosen ones in full colour."""
+    return _picture(await call.services.features.picture(call.path_id("feature_set_id"), "ranking"))
+
+
+@endpoint(bp, "GET", "features/sets/{feature_set_id:guid}/elimination", summary="The curve of elimination, as SVG")
+async def get_feature_elimination(call: Call) -> Reply:
+    """Average precision by number of features, where recursive elimination was asked for."""
+    return _picture(await call.services.features.picture(call.path_id("feature_set_id"), "elimination"))
+
+
+def _picture(svg: bytes) -> Reply:
+    """As a page of its own an SVG may hold scripts; this one may only apply its style sheet."""
+    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+    return Reply(Document(svg, "image/svg+xml"), headers=headers)
 
 
 def _shown(feature_set: FeatureSet) -> dict[str, Any]:

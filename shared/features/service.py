@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import orjson
@@ -20,7 +20,7 @@ from shared.features.labels import require_learnable
 from shared.features.model import FeatureSet, FeatureSetFiles, FeatureSetRequest, FeatureSetStatus
 from shared.features.plan import FeaturePlan
 from shared.features.stages import FeatureStages
-from shared.platform.blobs import BlobStore
+from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
 from shared.platform.errors import Conflict, NotFound, invalid_field
@@ -153,6 +153,19 @@ class FeatureService:
         """
         document: dict[str, Any] = orjson.loads(await self._plan_document(feature_set_id))
         return document
+
+    async def picture(self, feature_set_id: UUID, name: Literal["ranking", "elimination"]) -> bytes:
+        """The ranking, or the curve of recursive elimination, as an SVG.
+
+        :raises NotFound: there is no such set, or it was made without (a given plan, no elimination asked for).
+        :raises Conflict: it is not completed.
+        """
+        await self._completed(feature_set_id)
+        files = FeatureSetFiles(feature_set_id)
+        try:
+            return await self._blobs.read_bytes(files.ranking if name == "ranking" else files.elimination)
+        except BlobMissing as error:
+            raise NotFound(f"the feature set has no picture of its {name}", target="feature_set_id") from error
 
     async def _plan_document(self, feature_set_id: UUID, *, target: str = "feature_set_id") -> bytes:
         await self._completed(feature_set_id, target=target)

@@ -44,6 +44,19 @@ def test_a_plan_is_read_checked_and_posted_for_another_dataset(app: RunningApp, 
             assert done["selection_report"]["plan"]["absent_columns"] == ["is_fraud", "label_known_at"]
 
 
+def test_the_ranking_is_a_picture(app: RunningApp, fitted: dict[str, Any]) -> None:
+    """Without scripts; a set without elimination has no curve of it."""
+    route = f"features/sets/{fitted['feature_set_id']}"
+    with app.client("analyst") as client:
+        answer = client.get(f"{route}/ranking")
+        assert client.get(f"{route}/elimination").status_code == 404
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    best = fitted["selection_report"]["ranking"][0]["name"]
+    assert answer.text.startswith("<svg")
+    assert best in answer.text
+
+
 def test_a_form_can_be_drawn(app: RunningApp) -> None:
     """Analysts read the schemas too; a setting says what it is for and what it may be."""
     with app.client("analyst") as client:
