@@ -132,7 +132,7 @@ def write_range(plan: "FeaturePlan", rows: Path, histories: Mapping[int, Sequenc
             raise RuntimeError(f"the history of entity {entity} has {len(found)} of {len(numbers)} rows")
         parts.append(_scratch(found.drop(_ROW), scratch / f"history-{entity}.parquet"))
         del found
-    write_features(plan, pl.concat(parts, how="horizontal"), table)
+    write_features(plan, pl.concat(parts, how="horizontal"), table, "lz4")
 
 
 def join_ranges(parts: Sequence[Path], table: Path) -> None:

@@ -7,7 +7,7 @@ unknown), ``__time`` (Datetime in microseconds, UTC), ``__id`` (String) and ``__
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from shared.features.batch import feature_expressions, with_history
 from shared.features.config import FeatureConfig
@@ -95,10 +95,12 @@ def write_feature_table(plan: FeaturePlan, dataset: Path, table: Path) -> None:
         write_features(plan, with_history(plan, frame, Path(scratch)), table)
 
 
-def write_features(plan: FeaturePlan, frame: "pl.LazyFrame", table: Path) -> None:
+def write_features(
+    plan: FeaturePlan, frame: "pl.LazyFrame", table: Path, compression: Literal["zstd", "lz4"] = "zstd"
+) -> None:
     """Write features and context of ``frame``, whose history ``batch.with_history`` has added, in its order of rows."""
     columns = [*feature_expressions(plan, frame), *_context(plan.config, frame)]
-    frame.select(columns).sink_parquet(table, row_group_size=ROW_GROUP, engine="streaming")
+    frame.select(columns).sink_parquet(table, compression=compression, row_group_size=ROW_GROUP, engine="streaming")
 
 
 def context_columns(config: FeatureConfig, frame: "pl.LazyFrame") -> tuple[str, ...]:
