@@ -4,6 +4,7 @@ Nothing is imported before a request needs it: a worker that only scores never l
 """
 
 import asyncio
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,13 @@ class Services:
         """Training jobs."""
         from shared.training.service import TrainingService
 
-        return TrainingService(self.database, self.blobs, utc_now, concurrency=self.settings.training_concurrency)
+        return TrainingService(
+            self.database,
+            self.blobs,
+            utc_now,
+            concurrency=self.settings.training_concurrency,
+            history_retention=timedelta(days=self.settings.history_retention_days),
+        )
 
     @cached_property
     def registry(self) -> "RegistryService":
@@ -118,6 +125,7 @@ class Services:
             explain_always=self.settings.explain_always,
             queue_size=self.settings.scoring_queue_size,
             deadline_seconds=self.settings.scoring_deadline_seconds,
+            history_retention=timedelta(days=self.settings.history_retention_days),
         )
 
 

@@ -364,11 +364,13 @@ CREATE TABLE history_layouts (
     fingerprint text NOT NULL,
     columns jsonb NOT NULL,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
+    complete_until timestamp with time zone,
     CONSTRAINT history_layouts_pkey PRIMARY KEY (id),
     CONSTRAINT history_layouts_fingerprint_key UNIQUE (fingerprint)
 );
 
 COMMENT ON TABLE history_layouts IS 'What the events of entity_events carry: one row a set of entities and columns that models use';
+COMMENT ON COLUMN history_layouts.complete_until IS 'Predictions made before this moment are among the events, whichever model made them; NULL: not known';
 
 CREATE TABLE entity_events (
     key bigint NOT NULL,

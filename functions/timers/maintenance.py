@@ -1,4 +1,4 @@
-"""Keeping house: partitions ahead of time, and history no longer than its retention."""
+"""Keeping house: partitions ahead of time, history complete, and no longer than its retention."""
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -14,6 +14,14 @@ async def make_partitions(timer: func.TimerRequest) -> None:
     """Every night: make the partitions of predictions and of history for the months ahead."""
     services = await get_services()
     await services.scoring.make_partitions()
+
+
+@bp.timer_trigger(schedule="30 */5 * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
+@bp.function_name("top_up_history")
+async def top_up_history(timer: func.TimerRequest) -> None:
+    """Every five minutes: what one model scored becomes history of the others that may serve."""
+    services = await get_services()
+    await services.scoring.top_up_history()
 
 
 @bp.timer_trigger(schedule="0 20 1 * * *", arg_name="timer", run_on_startup=False, use_monitor=True)

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     training_concurrency: int = Field(5, ge=1, le=100, description="Training jobs at a time; the others wait in line.")
     explain_always: bool = Field(False, description="Store reasons for every transaction, not only flagged ones.")
     scoring_queue_size: int = Field(2000, ge=1, description="Transactions that may wait; more are answered 503.")
+    history_retention_days: int = Field(
+        400, ge=1, le=3650, description="Days that history can look back on; months that are older are dropped."
+    )
     scoring_deadline_seconds: float = Field(5.0, gt=0, description="Longest a transaction waits for its answer.")
 
     @field_validator("bootstrap_admins", "function_key_sha256s", mode="before")

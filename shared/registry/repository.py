@@ -42,6 +42,12 @@ async def get_rollback_target(conn: Connection) -> Model | None:
     return None if row is None else Model.model_validate(row)
 
 
+async def list_in_use(conn: Connection) -> list[Model]:
+    """The models in STAGING and PRODUCTION, and the one that a rollback would put back."""
+    rows = await (await conn.execute(_SQL["list_models_in_use"])).fetchall()
+    return [Model.model_validate(row) for row in rows]
+
+
 async def lock_for_promotion(conn: Connection, model_id: UUID) -> tuple[Model | None, Model | None]:
     """The model of this id and the one in production (which may be the same), both locked."""
     rows = await (await conn.execute(_SQL["lock_models_for_promotion"], {"model_id": model_id})).fetchall()

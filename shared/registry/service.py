@@ -69,6 +69,11 @@ class RegistryService:
             _found(await repository.get(conn, model_id))
             return await repository.list_transitions(conn, model_id)
 
+    async def in_use(self) -> list[Model]:
+        """The models in STAGING and PRODUCTION, and the one that a rollback would put back."""
+        async with self._database.connection() as conn:
+            return await repository.list_in_use(conn)
+
     async def baselines(self, model_id: UUID) -> list[Baseline]:
         """The baselines of a model."""
         async with self._database.connection() as conn:

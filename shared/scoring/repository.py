@@ -72,6 +72,24 @@ async def store(
     return found["production_id"], found["stored"]
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A transaction as it was scored, and what has become known of it."""
+
+    id: UUID
+    created_at: datetime
+    transaction: dict[str, Any]
+    actual_label: bool | None
+    labeled_at: datetime | None
+
+
+async def list_of_others(conn: Connection, model_id: UUID, *, after: tuple[datetime, UUID], limit: int) -> list[Scored]:
+    """What other models than ``model_id`` have scored, oldest first, from behind the position ``after`` on."""
+    parameters = {"model_id": model_id, "after": after[0], "after_id": after[1], "limit": limit}
+    rows = await (await conn.execute(_SQL["list_predictions_of_others"], parameters)).fetchall()
+    return [Scored(**row) for row in rows]
+
+
 async def ensure_partitions(conn: Connection, first_month: datetime, months: int) -> None:
     """Make the partitions of ``months`` months from that of ``first_month`` on, where they are missing."""
     await conn.execute(_SQL["ensure_partitions"], {"first_month": first_month, "months": months})

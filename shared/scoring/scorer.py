@@ -14,7 +14,7 @@ import orjson
 import psycopg
 from numpy.typing import NDArray
 
-from shared.features.history.events import Entity, Event
+from shared.features.history.events import Entity, Event, hash_text
 from shared.features.history.rows import EventRows
 from shared.features.history.store import HistoryStore, ensure_months
 from shared.features.history.window import EntityHistory
@@ -111,7 +111,7 @@ class BatchScorer:
             prepared = await self._prepare(conn, group, model)
             rows = [row for row in prepared if isinstance(row, _Row)]
             answers = await self._answers(rows, model) if rows else []
-            events = await self._events(conn, rows, model)
+            events = await self._events(conn, rows, answers, model)
             predictions = [answer.prediction for answer in answers]
             production_id = await _store(conn, model.id, predictions, expected_production_id, events)
         if expected_production_id is None or production_id == expected_production_id:
@@ -137,12 +137,19 @@ class BatchScorer:
             for pending, event in zip(group, events, strict=True)
         ]
 
-    async def _events(self, conn: Connection, rows: list[_Row], model: ServedModel) -> EventRows | None:
+    async def _events(
+        self, conn: Connection, rows: list[_Row], answers: list[Answer], model: ServedModel
+    ) -> EventRows | None:
         """What these transactions add to history; ``None`` where the model does not look at it."""
         layout = model.online.layout
         if layout is None:
             return None
-        return await self._history.rows(conn, layout, [row.event for row in rows if row.event is not None])
+        events = [
+            _identified(row.event, answer.prediction.id)
+            for row, answer in zip(rows, answers, strict=True)
+            if row.event is not None
+        ]
+        return await self._history.rows(conn, layout, events)
 
     async def _answers(self, rows: list[_Row], model: ServedModel) -> list[Answer]:
         """One predict for all rows, exact SHAP values for the flagged ones and for those who asked."""
@@ -206,6 +213,11 @@ def _event(pending: Pending[Request, Answer], model: ServedModel) -> Event | Inv
         return model.online.event(pending.item.transaction)
     except InvalidContent as error:
         return _refusal(error)
+
+
+def _identified(event: Event, prediction: UUID) -> Event:
+    """An event without an id is known by its prediction's."""
+    return event if event.id_hash is not None else event._replace(id_hash=hash_text(str(prediction)))
 
 
 def _refusal(error: InvalidContent) -> InvalidContent:

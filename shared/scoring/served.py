@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -58,12 +58,21 @@ class ServedModels:
     """Loads models from Blob, verifies them, and keeps them.
 
     A model is loaded once however many wait for it, and a waiter who gives up does not stop the load.
+
+    :param before_production: awaited before a model that is loaded begins to serve as the one in production.
     """
 
-    def __init__(self, registry: RegistryService, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        registry: RegistryService,
+        blobs: BlobStore,
+        clock: Clock,
+        before_production: "Callable[[ServedModel], Awaitable[None]]",
+    ) -> None:
         self._registry = registry
         self._blobs = blobs
         self._clock = clock
+        self._before_production = before_production
         self._models: OrderedDict[UUID, ServedModel] = OrderedDict()
         self._loads: dict[UUID, asyncio.Task[ServedModel]] = {}
         self._production: Production | None = None
@@ -84,6 +93,7 @@ class ServedModels:
         if current.failed_at is None:
             return current
         if (known := self._models.get(current.expected_id)) is not None:
+            await self._before_production(known)
             self._production = Production(current.expected_id, known)
         elif self._clock() - current.failed_at > _RETRY_AFTER:
             self._loading(current.expected_id)
@@ -96,14 +106,16 @@ class ServedModels:
         :raises Unavailable: it cannot be loaded, and there is no previous one.
         """
         previous = self._production
-        if previous is None:
-            self._production = Production(production_id, await self._load(production_id))
-            return self._production
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                self._production = Production(production_id, await self._load(production_id))
-        except Exception:  # noqa: BLE001  # whatever is wrong with it (the log says what), its predecessor serves
+            async with asyncio.timeout(None if previous is None else _PATIENCE_SECONDS):
+                served = await self._load(production_id)
+        except Exception:  # whatever is wrong with it (the log says what), its predecessor serves
+            if previous is None:
+                raise
             self._production = Production(production_id, previous.served, self._clock())
+            return self._production
+        await self._before_production(served)
+        self._production = Production(production_id, served)
         return self._production
 
     def forget_production(self) -> None:

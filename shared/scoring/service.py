@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -10,14 +10,15 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.features.history.store import HistoryStore
+from shared.features.history.store import RETENTION, HistoryStore
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
-from shared.platform.errors import Conflict, NotFound, Unavailable
+from shared.platform.errors import Conflict, DomainError, NotFound, Unavailable
 from shared.registry.service import RegistryService
 from shared.scoring import repository
 from shared.scoring.batching import MicroBatcher
+from shared.scoring.history_top_up import HistoryTopUp
 from shared.scoring.identifiers import created_at
 from shared.scoring.model import Explanation, Prediction, Reason
 from shared.scoring.reasons import explanation, reasons
@@ -42,13 +43,16 @@ class ScoringService:
         explain_always: bool = False,
         queue_size: int = 2000,
         deadline_seconds: float = 5.0,
+        history_retention: timedelta = RETENTION,
     ) -> None:
         self._database = database
         self._clock = clock
         self._explain_always = explain_always
         self._deadline_seconds = deadline_seconds
-        self._models = ServedModels(registry, blobs, clock)
-        self._history = HistoryStore(database, clock)
+        self._registry = registry
+        self._history = HistoryStore(database, clock, retention=history_retention)
+        self._top_up = HistoryTopUp(database, self._history, clock)
+        self._models = ServedModels(registry, blobs, clock, self._top_up.before_serving)
         self._batcher: MicroBatcher[Request, Answer] = MicroBatcher(
             BatchScorer(database, self._models, self._history, clock),
             lanes=_LANES,
@@ -98,6 +102,19 @@ class ScoringService:
     async def forget_history(self) -> list[str]:
         """Drop the months of history that are older than its retention; returns the partitions' names."""
         return await self._history.forget()
+
+    async def top_up_history(self) -> int:
+        """Give every model that may soon serve the history that others have written; returns how many rows were added.
+
+        Those are the models in STAGING and PRODUCTION, and the one that a rollback returns to.
+        """
+        added = 0
+        for model in await self._registry.in_use():
+            try:
+                added += await self._top_up.complete(await self._models.get_any(model.id))
+            except DomainError:  # the log says what is wrong with this one
+                continue
+        return added
 
     async def get(self, identifier: UUID) -> tuple[Prediction, Explanation, list[Reason]]:
         """A stored prediction with its reasons, computed from the stored vector where they were not stored.

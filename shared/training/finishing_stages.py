@@ -10,7 +10,6 @@ from shared.audit import service as audit
 from shared.audit.model import Origin
 from shared.datasets.model import data_path
 from shared.features.history.backfill import SLICE_ROWS, load_dataset_slice
-from shared.features.history.store import HistoryStore
 from shared.platform.errors import Conflict
 from shared.training import repository
 from shared.training.artifact_store import read_metadata, write_artifact
@@ -65,7 +64,7 @@ class FinishingStages(JobStages):
             await self._blobs.download_file(data_path(source.dataset_id), local)
             done = await load_dataset_slice(
                 self._database,
-                HistoryStore(self._database, self._clock),
+                self._history,
                 plan,
                 layout,
                 local,

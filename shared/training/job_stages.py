@@ -11,11 +11,13 @@ import os
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
+from shared.features.history.store import RETENTION, HistoryStore
 from shared.features.plan import FeaturePlan
 from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
@@ -92,6 +94,7 @@ class JobStages:
         *,
         limits: SliceLimits | None = None,
         tables: TableCache | None = None,
+        history_retention: timedelta = RETENTION,
     ) -> None:
         self._database = database
         self._blobs = blobs
@@ -101,6 +104,7 @@ class JobStages:
         self._prepared = PreparedCache()
         self._runs = LiveRuns()
         self._table_building = asyncio.Lock()
+        self._history = HistoryStore(database, clock, retention=history_retention)
 
     async def fail(self, job_id: UUID, message: str, trace: str | None = None) -> StageResult:
         """End a job that cannot go on; one that has ended stays as it is."""

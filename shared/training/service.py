@@ -1,7 +1,7 @@
 """Training jobs as people see them: asked for, looked at, cancelled. What runs them is in ``stages``."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shared.audit import service as audit
 from shared.audit.model import Origin
+from shared.features.history.store import RETENTION
 from shared.features.plan import FeaturePlan
 from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
@@ -30,18 +31,27 @@ _READY: Final = "COMPLETED"
 class TrainingService:
     """Use cases of training."""
 
-    def __init__(self, database: Database, blobs: BlobStore, clock: Clock, *, concurrency: int = 5) -> None:
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        clock: Clock,
+        *,
+        concurrency: int = 5,
+        history_retention: timedelta = RETENTION,
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._clock = clock
         self._concurrency = concurrency
+        self._history_retention = history_retention
 
     @cached_property
     def stages(self) -> "TrainingStages":
         """What the orchestration's activities call; its caches live as long as the worker."""
         from shared.training.stages import TrainingStages
 
-        return TrainingStages(self._database, self._blobs, self._clock)
+        return TrainingStages(self._database, self._blobs, self._clock, history_retention=self._history_retention)
 
     def algorithms(self) -> list[dict[str, Any]]:
         """The algorithm library with the JSON schema of each one's hyperparameters."""

@@ -15,6 +15,25 @@ SELECT id FROM known
 UNION ALL
 SELECT id FROM created;
 
+-- name: get_complete_until
+-- Up to when a layout holds what was scored, whichever model scored it.
+SELECT complete_until
+FROM history_layouts
+WHERE id = %(layout)s::smallint;
+
+-- name: advance_complete_until
+-- A layout holds more of what was scored; never less.
+UPDATE history_layouts
+SET complete_until = greatest(complete_until, %(until)s)
+WHERE id = %(layout)s::smallint;
+
+-- name: begin_complete_until
+-- A layout has just got its first events, those of a dataset that ends at a moment.
+UPDATE history_layouts
+SET complete_until = %(until)s
+WHERE id = %(layout)s::smallint
+  AND complete_until IS NULL;
+
 -- name: read_events
 -- The newest events of every asked (entity, key) before its moment, one bytea for each that has any.
 SELECT asked, events
@@ -28,8 +47,8 @@ FROM read_entity_events(
 UPDATE entity_events AS e
 SET label = known.label, known_at = known.known_at
 FROM unnest(
-    %(entities)s::smallint[], %(keys)s::bigint[], %(occurred)s::timestamptz[], %(id_hashes)s::bigint[],
-    %(labels)s::smallint[], %(known)s::timestamptz[]
+    %(entities)b::smallint[], %(keys)b::bigint[], %(occurred)b::timestamptz[], %(id_hashes)b::bigint[],
+    %(labels)b::smallint[], %(known)b::timestamptz[]
 ) AS known (entity, key, occurred_at, id_hash, label, known_at)
 WHERE e.layout = %(layout)s::smallint
   AND e.entity = known.entity
@@ -43,14 +62,13 @@ WHERE e.layout = %(layout)s::smallint
 COPY entity_events (key, occurred_at, id_hash, known_at, layout, entity, label, payload) FROM STDIN (FORMAT binary);
 
 -- name: merge_events
--- Store a chunk of a backfill that is partly there already. Of duplicates the first counts; a label that was unknown is
--- taken over.
+-- Store events of which some are there already. Of duplicates the first counts; a label that was unknown is taken over.
 INSERT INTO entity_events AS e (layout, entity, key, occurred_at, id_hash, known_at, label, payload)
 SELECT DISTINCT ON (entity, key, occurred_at, id_hash)
-    %(layout)s::smallint, entity, key, occurred_at, id_hash, known_at, label, payload
+    %(layout)s::smallint, entity, key, occurred_at, id_hash, coalesce(known_at, 'infinity'), label, payload
 FROM unnest(
-    %(entities)s::smallint[], %(keys)s::bigint[], %(occurred)s::timestamptz[], %(id_hashes)s::bigint[],
-    %(known)s::timestamptz[], %(labels)s::smallint[], %(payloads)s::bytea[]
+    %(entities)b::smallint[], %(keys)b::bigint[], %(occurred)b::timestamptz[], %(id_hashes)b::bigint[],
+    %(known)b::timestamptz[], %(labels)b::smallint[], %(payloads)b::bytea[]
 ) WITH ORDINALITY AS event (entity, key, occurred_at, id_hash, known_at, label, payload, place)
 ORDER BY entity, key, occurred_at, id_hash, place
 ON CONFLICT (layout, entity, key, occurred_at, id_hash) DO UPDATE

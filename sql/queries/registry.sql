@@ -42,6 +42,22 @@ WHERE p.to_status = 'PRODUCTION'
 ORDER BY p.promoted_at DESC
 LIMIT 1;
 
+-- name: list_models_in_use
+-- The models that may score, and the one that a rollback would put back.
+SELECT *
+FROM ml_models
+WHERE status IN ('STAGING', 'PRODUCTION')
+   OR id = (
+       SELECT m.id
+       FROM model_promotions AS p
+       JOIN ml_models AS m ON m.id = p.model_id
+       WHERE p.to_status = 'PRODUCTION'
+         AND m.status = 'ARCHIVED'
+       ORDER BY p.promoted_at DESC
+       LIMIT 1
+   )
+ORDER BY created_at, id;
+
 -- name: lock_models_for_promotion
 -- The model to move and the one in production, locked in one order so that two promotions cannot deadlock.
 SELECT *

@@ -64,6 +64,23 @@ remembered AS (
 )
 SELECT (SELECT id FROM production) AS production_id, (SELECT count(*) FROM stored) AS stored;
 
+-- name: list_predictions_of_others
+-- What other models than one have scored, oldest first, from a position on: an index scan a model.
+SELECT scored.*
+FROM ml_models AS other
+CROSS JOIN LATERAL (
+    SELECT id, created_at, input_features -> 'transaction' AS transaction, actual_label, labeled_at
+    FROM predictions
+    WHERE model_id = other.id
+      AND created_at >= %(after)s
+      AND (created_at, id) > (%(after)s, %(after_id)s)
+    ORDER BY created_at, id
+    LIMIT %(limit)s
+) AS scored
+WHERE other.id <> %(model_id)s
+ORDER BY scored.created_at, scored.id
+LIMIT %(limit)s;
+
 -- name: ensure_partitions
 -- Make the missing partitions of some months.
 SELECT ensure_predictions_partitions((%(first_month)s::timestamptz AT TIME ZONE 'UTC')::date, %(months)s::int);

@@ -232,8 +232,9 @@ async def test_labels_become_known(database: Database, store: HistoryStore) -> N
     """A label reaches every key's row of its event, and no other event."""
     first, second = event(NOW_US - 2, "a"), event(NOW_US - 1, "b")
     await remember(database, store, [first, second])
-    assert await store.set_labels(LAYOUT, [second], [True], [NOW]) == 3
-    assert await store.set_labels(LAYOUT, [second], [True], [NOW]) == 0
+    async with database.connection() as conn:
+        assert await store.set_labels(conn, LAYOUT, [second], [True], [NOW]) == 3
+        assert await store.set_labels(conn, LAYOUT, [second], [True], [NOW]) == 0
     [found] = await read(database, store, [event(NOW_US, "c")])
     for history in found.values():
         assert history.label.tolist() == [-1, 1]

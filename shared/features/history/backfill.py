@@ -100,7 +100,7 @@ class _Chunk:
             payloads=[values.tobytes() for values in payloads],
         )
         known = [
-            "infinity" if moment == MISSING else _EPOCH + timedelta(microseconds=moment)
+            None if moment == MISSING else _EPOCH + timedelta(microseconds=moment)
             for moment in self.known_at_us.tolist()
         ]
         return await repository.merge(conn, rows, self.label.tolist(), known)
@@ -147,13 +147,20 @@ async def load_dataset_slice(
 ) -> Backfilled:
     """Store the events of at most :data:`SLICE_ROWS` rows of a Parquet file, from ``first_row`` on.
 
+    After the last of them the layout is complete up to the newest event of the file: what was scored since then is
+    not in the dataset.
+
     :raises InvalidContent: the dataset does not fit the plan.
     """
     import polars as pl
 
     part = pl.scan_parquet(dataset).slice(first_row, SLICE_ROWS)
     chunks = dataset_events(plan, layout, part)
-    return await backfill(database, store, layout, chunks, source=source, first_row=first_row)
+    done = await backfill(database, store, layout, chunks, source=source, first_row=first_row)
+    if done.rows < SLICE_ROWS:
+        async with database.connection() as conn:
+            await store.begin(conn, layout, await asyncio.to_thread(_newest, layout, dataset))
+    return done
 
 
 def dataset_events(
@@ -169,6 +176,17 @@ def dataset_events(
     while len((events := encode_events(plan, layout, frame.slice(offset, rows))).time_us):
         yield events
         offset += rows
+
+
+def _newest(layout: EventLayout, dataset: Path) -> datetime | None:
+    """The time of a dataset's last event."""
+    import polars as pl
+
+    from shared.features.inputs import utc_instant
+
+    frame = pl.scan_parquet(dataset)
+    found: datetime | None = frame.select(utc_instant(layout.time_column, frame).max()).collect().item()
+    return found
 
 
 async def _store(database: Database, chunk: _Chunk) -> int:

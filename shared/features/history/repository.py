@@ -21,6 +21,22 @@ async def register_layout(conn: Connection, fingerprint: str, columns: Row) -> i
     return int(row["id"])
 
 
+async def complete_until(conn: Connection, layout: int) -> datetime | None:
+    """Up to when a layout holds what was scored; ``None`` where nobody knows."""
+    row = await (await conn.execute(_SQL["get_complete_until"], {"layout": layout})).fetchone()
+    return None if row is None else row["complete_until"]
+
+
+async def advance_complete_until(conn: Connection, layout: int, until: datetime) -> None:
+    """Move that moment forward, never back."""
+    await conn.execute(_SQL["advance_complete_until"], {"layout": layout, "until": until})
+
+
+async def begin_complete_until(conn: Connection, layout: int, until: datetime) -> None:
+    """Set that moment where nobody knows it."""
+    await conn.execute(_SQL["begin_complete_until"], {"layout": layout, "until": until})
+
+
 async def read(
     conn: Connection,
     layout: int,
@@ -70,10 +86,11 @@ async def copy(conn: Connection, records: bytes) -> None:
         await stream.write(records)
 
 
-async def merge(conn: Connection, rows: EventRows, labels: Sequence[int], known: Sequence[datetime | str]) -> int:
+async def merge(conn: Connection, rows: EventRows, labels: Sequence[int], known: Sequence[datetime | None]) -> int:
     """Store the rows that are not there yet, and labels that were unknown; returns how many rows changed.
 
-    :param known: ``"infinity"`` where the label is unknown.
+    :param known: ``None`` where the label is unknown.
+    :raises psycopg.errors.CheckViolation: there is no partition for an event's month.
     """
     parameters = {
         "layout": rows.layout,
@@ -83,7 +100,7 @@ async def merge(conn: Connection, rows: EventRows, labels: Sequence[int], known:
         "id_hashes": rows.id_hashes,
         "payloads": rows.payloads,
         "labels": list(labels),
-        "known": [moment if isinstance(moment, str) else moment.isoformat() for moment in known],
+        "known": list(known),
     }
     return (await conn.execute(_SQL["merge_events"], parameters)).rowcount
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from shared.features.history import repository
-from shared.features.history.events import MISSING, Entity, Event, EventLayout
+from shared.features.history.events import MISSING, UNKNOWN, Entity, Event, EventLayout
 from shared.features.history.rows import EventRows, Labels
 from shared.features.history.window import EntityHistory
 from shared.platform.clock import Clock
@@ -28,15 +28,16 @@ _Pair = tuple[int, int, datetime]  # position of the entity, key, before
 #: From PostgreSQL's epoch, the year 2000, to Unix's: timestamps are sent as microseconds since then.
 POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 INFINITY: Final = 2**63 - 1
+RETENTION: Final = timedelta(days=400)
 
 
 class HistoryStore:
     """Events of all layouts, in PostgreSQL.
 
-    :param retention: how long events are kept; events older than that, or of a time to come, are not stored online.
+    :param retention: how long events are kept; events older than that, or of a time to come, are not stored.
     """
 
-    def __init__(self, database: Database, clock: Clock, *, retention: timedelta = timedelta(days=400)) -> None:
+    def __init__(self, database: Database, clock: Clock, *, retention: timedelta = RETENTION) -> None:
         self._database = database
         self._clock = clock
         self._retention = retention
@@ -150,27 +151,54 @@ class HistoryStore:
         return rows
 
     async def set_labels(
-        self, layout: EventLayout, events: Sequence[Event], labels: Sequence[bool], known_at: Sequence[datetime]
+        self,
+        conn: Connection,
+        layout: EventLayout,
+        events: Sequence[Event],
+        labels: Sequence[bool],
+        known_at: Sequence[datetime],
     ) -> int:
         """Tell history what became known of events; returns how many of its rows changed.
 
         An event without an id cannot be told apart from others and is left as it is.
         """
-        async with self._database.connection() as conn:
-            rows = Labels(await self.layout_id(conn, layout))
-            for event, label, known in zip(events, labels, known_at, strict=True):
-                moment = _moment(event.time_us)
-                if moment is None or event.id_hash is None:
-                    continue
-                for entity, key in enumerate(event.keys):
-                    if key is not None:
-                        rows.entities.append(entity)
-                        rows.keys.append(key)
-                        rows.occurred.append(moment)
-                        rows.id_hashes.append(event.id_hash)
-                        rows.labels.append(int(label))
-                        rows.known.append(known)
-            return await repository.set_labels(conn, rows)
+        rows = Labels(await self.layout_id(conn, layout))
+        for event, label, known in zip(events, labels, known_at, strict=True):
+            moment = _moment(event.time_us)
+            if moment is None or event.id_hash is None:
+                continue
+            for entity, key in enumerate(event.keys):
+                if key is not None:
+                    rows.entities.append(entity)
+                    rows.keys.append(key)
+                    rows.occurred.append(moment)
+                    rows.id_hashes.append(event.id_hash)
+                    rows.labels.append(int(label))
+                    rows.known.append(known)
+        return await repository.set_labels(conn, rows)
+
+    async def begin(self, conn: Connection, layout: EventLayout, until: datetime | None) -> None:
+        """The layout has the events of a dataset that ends at ``until``; one that was begun before stays as it is."""
+        if until is not None:
+            await repository.begin_complete_until(conn, await self.layout_id(conn, layout), min(until, self._clock()))
+
+    async def complete_until(self, conn: Connection, layout: EventLayout) -> datetime:
+        """Predictions made before this moment are events of the layout, or too old to be kept."""
+        known = await repository.complete_until(conn, await self.layout_id(conn, layout))
+        oldest, _ = self.kept()
+        return oldest if known is None else max(known, oldest)
+
+    async def add(self, conn: Connection, layout: EventLayout, events: Sequence[Event]) -> int:
+        """Store the events that are not there yet; returns how many rows those are."""
+        rows = await self.rows(conn, layout, events)
+        if not rows.keys:
+            return 0
+        await ensure_months(conn, rows.occurred)
+        return await repository.merge(conn, rows, [UNKNOWN] * len(rows.keys), [None] * len(rows.keys))
+
+    async def completed(self, conn: Connection, layout: EventLayout, until: datetime) -> None:
+        """Every prediction made before ``until`` is now among the layout's events."""
+        await repository.advance_complete_until(conn, await self.layout_id(conn, layout), until)
 
     async def make_partitions(self) -> None:
         """Make the partitions of this month and the months ahead, where they are missing."""
