@@ -1,16 +1,16 @@
-"""What a model's figures rest on: the scored rows of the test part, and exact explanations of a sample of them.
+"""What a model's figures rest on: the scored rows of the test part, and explanations of a sample of them.
 
 Computed once; the importance, the registry's figures and the report all read the same arrays.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.training.algorithms.base import Features, FittedModel
+from shared.training.algorithms.base import ExplanationKind, Features, FittedModel
 from shared.training.training_set import TrainingSet
 
 _EXPLAINED_ROWS: Final = 2_000
@@ -21,11 +21,12 @@ class Explanation:
     """A sample of test rows, explained.
 
     ``values``: the features, shape (r, f), NaN where missing. ``contributions``: SHAP values of the same rows, shape
-    (r, f + 1), the base value last; a row's sum is the model's score in log-odds.
+    (r, f + 1), the base value last; ``kind`` says how they were computed and what a row's sum is.
     """
 
     values: Features
     contributions: Features
+    kind: ExplanationKind = field(default_factory=ExplanationKind)
 
     def importance(self, names: Sequence[str]) -> dict[str, float]:
         """Mean absolute SHAP value by feature, in the unit of the contributions, largest first."""
@@ -55,4 +56,4 @@ def explain(model: FittedModel, data: TrainingSet) -> Explanation:
     test = data.features(data.split.test)
     rows = np.unique(np.linspace(0, len(test) - 1, min(_EXPLAINED_ROWS, len(test))).astype(np.int64))
     values = np.asarray(test[rows])
-    return Explanation(values, np.asarray(model.contributions(values), dtype=np.float32))
+    return Explanation(values, np.asarray(model.contributions(values), dtype=np.float32), model.explanation)

@@ -36,12 +36,6 @@ class Subject:
         """Fraud from this score up."""
         return float(self.description["threshold"])
 
-    @property
-    def unit(self) -> str:
-        """What SHAP values are counted in."""
-        kind = self.description.get("explanation") or {}
-        return str(kind.get("unit", "log_odds")).replace("_", "-")
-
     @cached_property
     def curve(self) -> ScoreCurve | None:
         """What every threshold would do; None without labels, or where the test part lacks a class."""

@@ -12,6 +12,11 @@ from shared.training.report.text import count, number, percent
 
 _DRAWN: Final = 20
 _LISTED: Final = 60
+_METHODS: Final = {
+    "tree_shap": "SHAP values divide each score exactly among the features.",
+    "linear_shap": "SHAP values divide each score exactly among the features, taken as independent of each other.",
+    "sampled_shapley": "SHAP values divide each score among the features; here they are estimated by sampling.",
+}
 
 
 def explanation(subject: Subject) -> str:
@@ -21,7 +26,8 @@ def explanation(subject: Subject) -> str:
     explained = subject.evidence.explanation
     strongest = list(importance)[:_DRAWN]
     columns = [names.index(name) for name in strongest]
-    unit = subject.unit
+    unit = explained.kind.unit.replace("_", "-")
+    of = " They explain the score before calibration." if explained.kind.of == "uncalibrated_score" else ""
     rows = count(len(explained.values))
     table_rows = [
         [
@@ -41,7 +47,7 @@ def explanation(subject: Subject) -> str:
                 "Importance",
                 importance_chart({name: importance[name] for name in strongest}, unit),
                 f"How far a feature moves a score on average, up or down, over {rows} test rows spread over time. "
-                "SHAP values divide each score exactly among the features. Strong does not mean that it causes fraud.",
+                f"{_METHODS[explained.kind.method]} Strong does not mean that it causes fraud.{of}",
             ),
             figure(
                 "Beeswarm",

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from shared.training.algorithms.base import ExplanationKind
 from shared.training.evidence import Evidence, Explanation
 from shared.training.report.page import render_report
 from tests.unit.training.report.subjects import description, evidence
@@ -220,3 +221,13 @@ def test_a_report_stays_small() -> None:
     described["metrics"]["by_month"] = described["metrics"]["by_month"] * 50
     meanings = dict.fromkeys(described["feature_names"], "m" * 500)
     assert len(render_report(described, found, meanings)) < 1_000_000
+
+
+def test_the_reader_is_told_what_the_shap_values_are() -> None:
+    """Their unit, whether they are exact, and what they explain."""
+    kind = ExplanationKind(method="sampled_shapley", unit="probability", of="uncalibrated_score")
+    found = replace(WHOLE, explanation=replace(WHOLE.explanation, kind=kind))
+    shown = _text(_named(page(found), "explanation"))
+    assert "SHAP value (probability)" in shown
+    assert "estimated by sampling" in shown
+    assert "before calibration" in shown
