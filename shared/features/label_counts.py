@@ -39,7 +39,8 @@ def known_labels(
     counts_from = time.dt.epoch("us") + 1
     if config.label_time_column is not None or config.label_delay_days is not None:
         known_at = known_at_expression(config, frame)
-        counts_from = pl.when(known_at.is_not_null()).then(pl.max_horizontal(counts_from, known_at))
+        both = known_at.is_not_null() & time.is_not_null()
+        counts_from = pl.when(both).then(pl.max_horizontal(counts_from, known_at))
     label = label_expression(config.label_column, frame)
     counted = [(pl.col("from") <= instant).sum().alias(f"known_{n}") for n, instant in enumerate(instants)]
     counted += [
