@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.monitoring.profile import FeatureProfile, profile_feature
 from shared.training.algorithms.base import FittedModel
@@ -21,7 +22,7 @@ from shared.training.intervals import figure_intervals, method
 from shared.training.model import EvaluationOptions, UntrainableData
 from shared.training.resampling import Costs
 from shared.training.review import ReviewDays
-from shared.training.threshold import ReviewCapacity, ThresholdPolicy, choose_threshold
+from shared.training.threshold import WITHOUT_LABELS, ReviewCapacity, ThresholdPolicy, choose_threshold
 from shared.training.training_set import TrainingSet
 
 
@@ -57,6 +58,8 @@ def assess(
 
     :raises UntrainableData: the policy needs times and the data has none.
     """
+    if not data.labelled:
+        return _assess_without_labels(model, data, policy)
     split = data.split
     days = data.days(split.validation)
     if isinstance(policy, ReviewCapacity) and days is None:
@@ -88,6 +91,32 @@ def assess(
         score_profile=profile_feature("fraud_score", scores),
         evidence=evidence,
     )
+
+
+def _assess_without_labels(model: FittedModel, data: TrainingSet, policy: ThresholdPolicy) -> Assessment:
+    """The threshold, and how many rows it flags; without labels nothing can be said of being right."""
+    days, validation_scores = data.days(data.split.validation), model.predict(data.features(data.split.validation))
+    if not isinstance(policy, WITHOUT_LABELS) or (isinstance(policy, ReviewCapacity) and days is None):
+        raise UntrainableData(f"{policy.type} needs labels or times that are not there", target="threshold_policy")
+    none_fraud = np.zeros(len(validation_scores), dtype=np.int8)
+    choice = choose_threshold(ScoreCurve.of(validation_scores, none_fraud), policy, days)
+    threshold = min(choice.threshold, 1.0)
+    scores = model.predict(data.features(data.split.test))
+    evidence = Evidence(scores=scores, labels=None, explanation=explain(model, data), days=data.days(data.split.test))
+    return Assessment(
+        threshold=threshold,
+        policy_met=choice.met and threshold == choice.threshold,
+        calibration=None,
+        metrics=_flagged(scores, threshold),
+        validation=_flagged(validation_scores, threshold),
+        feature_importance=evidence.explanation.importance(data.table.feature_names),
+        score_profile=profile_feature("fraud_score", scores),
+        evidence=evidence,
+    )
+
+
+def _flagged(scores: npt.NDArray[np.float32], threshold: float) -> dict[str, Any]:
+    return {"threshold": threshold, "rows": len(scores), "flag_rate": float((scores >= threshold).mean())}
 
 
 def figures_of_test(

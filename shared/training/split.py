@@ -9,6 +9,7 @@ import numpy.typing as npt
 from shared.training.model import UntrainableData
 
 VALIDATION_FRACTION = 0.1
+NO_LABEL = -1  # of every row of data without labels
 _WIDEST_VALIDATION = 0.4
 
 
@@ -62,17 +63,19 @@ def temporal_split(
 
     Rows of one instant are never divided: a cut that would fall among them moves to the nearer end of the instant.
     The validation part is the last ``validation_fraction`` of the training part, and is widened (up to 40 %) until
-    both classes occur in it.
+    both classes occur in it. Rows without labels are only split.
 
-    :param labels: shape (n,), 0 or 1, in time order.
+    :param labels: shape (n,), 0 or 1, or -1 throughout, in time order.
     :param times: shape (n,), microseconds, not decreasing; None where the table has no time, then file order counts.
     :param fraction: share of the rows that belongs to training (fitting and validation).
     :raises SplitError: a part would be empty, or would lack one of the classes.
     """
     rows = len(labels)
+    labelled = has_labels(labels)
     if rows < 10:
-        raise SplitError(f"{rows} labelled rows are too few to split into fitting, validation and test parts")
-    if not 0 < labels.sum() < rows:
+        kind = "labelled rows" if labelled else "rows"
+        raise SplitError(f"{rows} {kind} are too few to split into fitting, validation and test parts")
+    if labelled and not _both(labels):
         found = "fraud" if labels.any() else "genuine"
         raise SplitError(f"all {rows} labelled rows are {found}: there is nothing to tell apart")
     ordered_by: Literal["time", "file"] = "file"
@@ -83,7 +86,7 @@ def temporal_split(
     train_end = _cut(instants, rows, round(rows * fraction))
     share = validation_fraction
     fit_end = _cut(instants, train_end, round(train_end * (1 - share)))
-    while not _both(labels[fit_end:train_end]) and share < _WIDEST_VALIDATION:
+    while labelled and not _both(labels[fit_end:train_end]) and share < _WIDEST_VALIDATION:
         share = min(share + 0.05, _WIDEST_VALIDATION)
         fit_end = _cut(instants, train_end, round(train_end * (1 - share)))
     split = TemporalSplit(
@@ -94,9 +97,15 @@ def temporal_split(
         validation_from=None if instants is None else int(instants[fit_end]),
         test_from=None if instants is None else int(instants[train_end]),
     )
-    for name, part in (("fitting", split.fit), ("validation", split.validation), ("test", split.test)):
-        _require_both(name, labels[part])
+    if labelled:
+        for name, part in (("fitting", split.fit), ("validation", split.validation), ("test", split.test)):
+            _require_both(name, labels[part])
     return split
+
+
+def has_labels(labels: npt.NDArray[np.int8]) -> bool:
+    """Whether these are labels, not the marks of rows that have none."""
+    return len(labels) > 0 and bool(labels[0] != NO_LABEL)
 
 
 def _cut(times: npt.NDArray[np.int64] | None, end: int, target: int) -> int:

@@ -5,7 +5,7 @@ A threshold is chosen on the validation part, never on the test part that the mo
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Final, Literal, assert_never
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,6 +62,9 @@ class Fixed(_Policy):
 ThresholdPolicy = Annotated[
     MaxF1 | TargetPrecision | FprLimit | ReviewCapacity | LeastCost | Fixed, Field(discriminator="type")
 ]
+
+
+WITHOUT_LABELS: Final = (Fixed, ReviewCapacity)  # what can be chosen where nothing is labelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from shared.platform.errors import Unavailable
 from shared.training.model import UntrainableData
 from shared.training.protected import PREFIX, ProtectedAttribute, open_protected, write_protected
-from shared.training.split import TemporalSplit
+from shared.training.split import NO_LABEL, TemporalSplit, has_labels
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,7 +33,8 @@ _UNKNOWN_TIME: Final = np.iinfo(np.int64).min
 class FeatureTable:
     """A feature set as arrays.
 
-    ``features``: float32, shape (n, f), C order, NaN where missing. ``labels``: int8, shape (n,), 0 or 1.
+    ``features``: float32, shape (n, f), C order, NaN where missing. ``labels``: int8, shape (n,), 0 or 1; -1 in
+    every row where the data has no labels at all.
     ``times``: int64 microseconds since 1970 UTC, shape (n,), not decreasing (unknown times first), or None without
     a time column. ``protected``: by column, for breaking figures down; no model sees them.
     """
@@ -44,6 +45,11 @@ class FeatureTable:
     feature_names: tuple[str, ...]
     unlabelled_rows: int = 0
     protected: Mapping[str, ProtectedAttribute] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the rows have labels: all of them or none."""
+        return has_labels(self.labels)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -67,12 +73,17 @@ class TrainingSet:
     table: FeatureTable
     split: TemporalSplit
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the rows have labels."""
+        return self.table.labelled
+
     def features(self, part: slice) -> npt.NDArray[np.float32]:
         """The features of one part, a view of shape (rows of the part, f)."""
         return self.table.features[part]
 
     def labels(self, part: slice) -> npt.NDArray[np.int8]:
-        """The labels of one part."""
+        """The labels of one part: 0 or 1, or -1 throughout where the data has none."""
         return self.table.labels[part]
 
     def times(self, part: slice) -> npt.NDArray[np.int64] | None:
@@ -92,10 +103,10 @@ class TrainingSet:
 def build_table(parquet: Path, feature_names: Sequence[str], folder: Path) -> None:
     """Write a feature set's Parquet file as arrays into the empty ``folder``.
 
-    Memory stays at one batch of rows. Rows without a label are left out; rows that are not yet in time order are
-    put in it.
+    Memory stays at one batch of rows. Rows without a label are left out, unless no row has one; rows that are not yet
+    in time order are put in it.
 
-    :raises UntrainableData: no labels, labels other than 0 and 1, or features that are absent or not numbers.
+    :raises UntrainableData: labels other than 0 and 1, no rows, or features that are absent or not numbers.
     :raises Unavailable: the disk has no room.
     """
     import polars as pl
@@ -103,7 +114,8 @@ def build_table(parquet: Path, feature_names: Sequence[str], folder: Path) -> No
     frame = pl.scan_parquet(parquet)
     schema = frame.collect_schema()
     _require_columns(schema, feature_names)
-    keys = frame.select(LABEL, *([TIME] if TIME in schema else [])).collect(engine="streaming")
+    label = pl.col(LABEL) if LABEL in schema else pl.repeat(None, pl.len(), dtype=pl.Int8).alias(LABEL)
+    keys = frame.select(label, *([TIME] if TIME in schema else [])).collect(engine="streaming")
     labels, labelled = _labels(keys[LABEL])
     times = _times(keys[TIME])[labelled] if TIME in schema else None
     if times is not None and (times == _UNKNOWN_TIME).all():
@@ -172,8 +184,6 @@ def check_features(data: TrainingSet) -> list[str]:
 def _require_columns(schema: "pl.Schema", feature_names: Sequence[str]) -> None:
     import polars as pl
 
-    if LABEL not in schema:
-        raise UntrainableData("the feature set has no labels", target="feature_set_id")
     if absent := [name for name in feature_names if name not in schema]:
         raise UntrainableData(f"the feature file lacks {', '.join(absent)}", target="feature_set_id")
     if texts := [name for name in feature_names if not (schema[name].is_numeric() or schema[name].is_(pl.Boolean))]:
@@ -183,8 +193,10 @@ def _require_columns(schema: "pl.Schema", feature_names: Sequence[str]) -> None:
 def _labels(column: "pl.Series") -> tuple[npt.NDArray[np.int8], npt.NDArray[np.bool_]]:
     labelled = column.is_not_null().to_numpy()
     known = column.drop_nulls()
+    if not len(column):
+        raise UntrainableData("the feature set has no rows", target="feature_set_id")
     if not len(known):
-        raise UntrainableData("no row has a label", target="feature_set_id")
+        return np.full(len(column), NO_LABEL, dtype=np.int8), np.ones(len(column), dtype=np.bool_)
     values = known.to_numpy()
     if not np.isin(values, (0, 1)).all():
         raise UntrainableData("labels must be 0 or 1", target="feature_set_id")

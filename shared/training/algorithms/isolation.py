@@ -49,7 +49,7 @@ class IsolationForest:
     model_file: ClassVar[str] = "model.ubj"
     hyperparameters: ClassVar[type[Hyperparameters]] = IsolationForestHyperparameters
     search_space: ClassVar[Mapping[str, Any]] = {
-        "max_samples": [128, 256, 512, 1024, 2048],
+        "max_samples": {"low": 64, "high": 4096, "log": True},
     }
     requires: str | None = None
 

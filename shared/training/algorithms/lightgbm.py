@@ -234,7 +234,7 @@ def _tree(block: str) -> Trees:
 
     def column(name: str, size: int) -> npt.NDArray[np.float64]:
         # A tree that found nothing to split is one leaf, without a weight.
-        return np.array(fields[name].split() if name in fields else [0.0] * size, dtype=np.float64)[:size]
+        return np.array(fields.get(name, "").split() or ["0"] * size, dtype=np.float64)
 
     decisions = column("decision_type", inner).astype(np.int64)
     kinds = decisions & _MISSING_TYPE

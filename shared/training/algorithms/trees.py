@@ -82,10 +82,10 @@ class Trees(NamedTuple):
 
 def below(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """The float32 t' for which ``x < t'`` says of every finite float32 x what ``x <= threshold`` says."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # beyond float32 lies infinity, which every finite value is below
         rounded = threshold.astype(np.float32)
-    down = np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)
-    return np.nextafter(down, np.float32(np.inf))
+        down = np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+        return np.nextafter(down, np.float32(np.inf))
 
 
 def one_tree(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import xgboost
 
 _TRAIN_FIGURES_EVERY = 5  # rounds
-_HIGHER_IS_BETTER = frozenset({"aucpr", "auc"})
+HIGHER_IS_BETTER = frozenset({"aucpr", "auc"})
 
 
 class XGBoostHyperparameters(LabelledHyperparameters):
@@ -37,7 +37,7 @@ class XGBoostHyperparameters(LabelledHyperparameters):
     )
     learning_rate: float = Field(0.1, gt=0, le=1, description="Share of each tree that is added (eta)")
     max_depth: int = Field(6, ge=1, le=16, description="Deepest level of a tree")
-    min_child_weight: float = Field(1.0, ge=0, description="Least sum of Hessians in a leaf: higher is more cautious")
+    min_child_weight: float = Field(5.0, ge=0, description="Least sum of Hessians in a leaf: higher is more cautious")
     gamma: float = Field(0.0, ge=0, description="Least loss reduction that justifies a split")
     reg_lambda: float = Field(1.0, ge=0, description="L2 penalty on leaf weights")
     reg_alpha: float = Field(0.0, ge=0, description="L1 penalty on leaf weights")
@@ -170,9 +170,7 @@ class _Boosting:
         self._booster.update(self._matrices.fit, number)
         validation = self._validation_figures()
         train = {"logloss": self._fit_log_loss()} if number % _TRAIN_FIGURES_EVERY == 0 else {}
-        metric = self._hyperparameters.early_stopping_metric
-        score = validation[metric] if metric in _HIGHER_IS_BETTER else -validation[metric]
-        return RoundFigures(score, validation, train)
+        return RoundFigures(score_of(validation, self._hyperparameters), validation, train)
 
     def _fit_log_loss(self) -> float:
         """From the predictions that boosting keeps anyway; XGBoost's evaluation would sort the whole fitting part."""
@@ -188,6 +186,12 @@ class _Boosting:
     def checkpoint(self) -> bytes:
         """The booster as UBJSON."""
         return bytes(self._booster.save_raw("ubj"))
+
+
+def score_of(figures: Mapping[str, float], hyperparameters: XGBoostHyperparameters) -> float:
+    """What early stopping follows, higher being better, from the figures of the validation part."""
+    metric = hyperparameters.early_stopping_metric
+    return figures[metric] if metric in HIGHER_IS_BETTER else -figures[metric]
 
 
 def booster_parameters(hyperparameters: XGBoostHyperparameters, weight: float, threads: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From a feature file to arrays."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,28 @@ def test_a_file_without_times_keeps_its_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f.drop("__label"),
+        lambda f: f.with_columns(pl.lit(None, dtype=pl.Int8).alias("__label")),
+    ],
+)
+def test_data_without_any_label_keeps_all_its_rows(
+    tmp_path: Path, change: Callable[[pl.DataFrame], pl.DataFrame]
+) -> None:
+    """No label column and one without values are the same: every row stays, is marked, and is split by time alone."""
+    frame = learnable_frame(200)
+    data = training_set(change(frame.sample(fraction=1.0, shuffle=True, seed=1)), tmp_path)
+    assert not data.labelled
+    np.testing.assert_array_equal(data.table.features, frame.select(NAMES).to_numpy())
+    assert set(data.table.labels) == {-1}
+    assert (data.split.fit_end, data.split.train_end, data.split.ordered_by) == (144, 160, "time")
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.drop("__label"), "no labels"),
-        (lambda f: f.with_columns(pl.lit(None, dtype=pl.Int8).alias("__label")), "no row has a label"),
+        (lambda f: f.clear(), "no rows"),
         (lambda f: f.with_columns(pl.lit(3, dtype=pl.Int8).alias("__label")), "labels must be 0 or 1"),
         (lambda f: f.drop("age"), "lacks age"),
         (lambda f: f.with_columns(pl.lit("x").alias("age")), "not numeric: age"),
