@@ -1,6 +1,6 @@
 """Whether a plan may be run over a dataset, told from the plan and the dataset's columns alone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from shared.features.inputs import FORMS
@@ -71,32 +71,47 @@ def require_sound(plan: "FeaturePlan", *, target: str) -> None:
 
     :raises InvalidContent: it is too large, or features read what they must not, or take names that are the table's.
     """
-    config = plan.config
-    errors = []
+    errors = [*_wrong_size(plan), *_wrong_features(plan), *_wrong_history(plan)]
+    if errors:
+        details = [FieldError(f"{target}.{error.field}", error.message) for error in errors[:100]]
+        raise InvalidContent("the plan cannot be used", target=target, details=details)
+
+
+def _wrong_size(plan: "FeaturePlan") -> Iterator[FieldError]:
+    if not plan.features:
+        yield FieldError("features", "a plan needs at least one feature")
     for count, most, what in (
         (len(plan.features), MOST_FEATURES, "features"),
         (len(plan.history_features), MOST_HISTORY_FEATURES, "history features"),
     ):
         if count > most:
-            errors.append(FieldError(f"{target}.features", f"at most {most:,} {what}, not {count:,}"))
-    if not plan.features:
-        errors.append(FieldError(f"{target}.features", "a plan needs at least one feature"))
+            yield FieldError("features", f"at most {most:,} {what}, not {count:,}")
+
+
+def _wrong_features(plan: "FeaturePlan") -> Iterator[FieldError]:
+    config = plan.config
     never = {name: "the label" for name in (config.label_column, config.label_time_column) if name}
     never |= dict.fromkeys((config.id_column,) if config.id_column else (), "the transaction's identifier")
     never |= dict.fromkeys(config.excluded_columns or (), "excluded by the plan's configuration")
     never |= dict.fromkeys(config.protected_columns or (), "protected")
     for position, feature in enumerate(plan.features):
-        field = f"{target}.features.{position}"
+        field = f"features.{position}"
         if feature.name.startswith(_RESERVED):
-            errors.append(
-                FieldError(f"{field}.name", f"{feature.name}: names that begin with {_RESERVED} are reserved")
-            )
-        forbidden = dict.fromkeys(read.column for read in feature.reads() if read.column in never)
-        errors += [FieldError(field, f"{feature.name} reads {column!r}: {never[column]}") for column in forbidden]
-    if plan.layout is not None and plan.layout.time_column != config.time_column:
-        errors.append(FieldError(f"{target}.config.time_column", "history features have another time column"))
-    if errors:
-        raise InvalidContent("the plan cannot be used", target=target, details=errors[:100])
+            yield FieldError(f"{field}.name", f"{feature.name}: names that begin with {_RESERVED} are reserved")
+        for column in dict.fromkeys(read.column for read in feature.reads() if read.column in never):
+            yield FieldError(field, f"{feature.name} reads {column!r}: {never[column]}")
+
+
+def _wrong_history(plan: "FeaturePlan") -> Iterator[FieldError]:
+    config, layout = plan.config, plan.layout
+    if layout is None:
+        return
+    if layout.time_column != config.time_column:
+        yield FieldError("config.time_column", "history features have another time column")
+    if layout.uses_labels and config.label_column is None:
+        yield FieldError("config.label_column", "features of past labels need one")
+    if layout.uses_labels and config.label_time_column is None and config.label_delay_days is None:
+        yield FieldError("config.label_delay_days", "features of past labels need it or label_time_column")
 
 
 def _inputs(

@@ -134,6 +134,15 @@ def test_a_plan_from_outside_has_one_time() -> None:
     assert [detail.field for detail in refusal.value.details] == ["plan.config.time_column"]
 
 
+def test_a_plan_from_outside_says_where_its_past_labels_come_from() -> None:
+    """Which column they are in, and when each became known."""
+    rate = COUNT | {"name": "rate", "function": "fraud_rate"}
+    with pytest.raises(InvalidContent) as refusal:
+        require_sound(_plan(rate, label_column=None, label_time_column=None), target="plan")
+    fields = [detail.field for detail in refusal.value.details]
+    assert fields == ["plan.config.label_column", "plan.config.label_delay_days"]
+
+
 def test_a_plan_from_outside_is_bounded() -> None:
     """By its features, and more closely by those of history; one without features is none."""
     many = [COUNT | {"name": f"count_{n}"} for n in range(compatibility.MOST_HISTORY_FEATURES)]
