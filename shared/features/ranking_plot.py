@@ -1,5 +1,6 @@
 """The ranking and the elimination as pictures: self-contained SVGs, written without a plotting library."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -50,15 +51,16 @@ def ranking_svg(ranking: Sequence[RankedFeature], *, title: str) -> bytes:
 
 
 def elimination_svg(elimination: Elimination, *, title: str) -> bytes:
-    """Average precision over the number of features of each round, the chosen round marked; UTF-8 SVG."""
-    width, height, left, top, right, bottom = 720, 360, 64, 56, 24, 48
-    most = max(entry.features for entry in elimination.rounds)
+    """Average precision over the number of features (logarithmic) of each round, the chosen one marked; UTF-8 SVG."""
+    width, height, left, top, right, bottom = 720, 360, 64, 64, 24, 48
+    fewest, most = elimination.rounds[-1].features, elimination.rounds[0].features
+    decades = math.log(most / fewest) or 1.0
     scores = [entry.average_precision for entry in elimination.rounds]
     # At least a hundredth of average precision high, so that noise does not look like a cliff.
     lowest, highest = min(min(scores), max(scores) - 0.01), max(scores)
 
     def place(entry: Round) -> tuple[float, float]:
-        across = left + (width - left - right) * entry.features / most
+        across = left + 12 + (width - left - right - 12) * math.log(entry.features / fewest) / decades
         return across, top + (height - top - bottom) * (highest - entry.average_precision) / (highest - lowest)
 
     points = {entry: place(entry) for entry in elimination.rounds}
