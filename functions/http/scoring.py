@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from functions.endpoint import Call, Reply, endpoint
 from shared.platform.errors import invalid_field
-from shared.scoring.model import Prediction, ScoreRequest
+from shared.scoring.model import Explanation, Prediction, ScoreRequest
 from shared.scoring.scorer import Answer
 
 bp = df.Blueprint()
@@ -33,7 +33,7 @@ class PredictionQuery(BaseModel):
 
 @endpoint(bp, "POST", "predict", summary="Score a transaction", body=ScoreRequest)
 async def score_transaction(call: Call) -> Reply:
-    """Score, decision and, when flagged, the exact reasons; the row is committed before the answer."""
+    """Score, decision and, when flagged, the reasons; the row is committed before the answer."""
     request: ScoreRequest = call.body
     answer = await call.services.scoring.score(request.transaction, model_id=request.model_id, explain=False)
     return Reply(_shown(answer))
@@ -41,20 +41,19 @@ async def score_transaction(call: Call) -> Reply:
 
 @endpoint(bp, "POST", "predict/explain", summary="Score a transaction and explain it", body=ScoreRequest)
 async def explain_transaction(call: Call) -> Reply:
-    """As predict, always with reasons, the base value and all contributions."""
+    """As predict, always with reasons, the base value, all contributions, and what their sum is."""
     request: ScoreRequest = call.body
     answer = await call.services.scoring.score(request.transaction, model_id=request.model_id, explain=True)
     assert answer.found is not None
-    extra = {"base_value": answer.found.base_value, "contributions": answer.found.contributions}
-    return Reply({**_shown(answer), **extra})
+    return Reply({**_shown(answer), **_explained(answer.found)})
 
 
 @endpoint(bp, "GET", "predictions/{prediction_id:guid}", summary="A stored prediction with its reasons")
 async def get_prediction(call: Call) -> Reply:
     """Reasons are computed from the stored vector and the stored model where they were not stored."""
     prediction, found, reasons = await call.services.scoring.get(call.path_id("prediction_id"))
-    extra = {"reasons": reasons, "base_value": found.base_value, "contributions": found.contributions}
-    return Reply({**_stored(prediction), "input_features": prediction.input_features, **extra})
+    extra = {"input_features": prediction.input_features, "reasons": reasons}
+    return Reply({**_stored(prediction), **extra, **_explained(found)})
 
 
 @endpoint(bp, "GET", "predictions", summary="Stored predictions, newest first", query=PredictionQuery)
@@ -89,6 +88,10 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "latency_ms": prediction.latency_ms,
         "created_at": prediction.created_at,
     }
+
+
+def _explained(found: Explanation) -> dict[str, Any]:
+    return {"base_value": found.base_value, "contributions": found.contributions, "explanation": found.kind}
 
 
 def _stored(prediction: Prediction) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shared.platform.errors import FieldError, InvalidContent
+
+if TYPE_CHECKING:
+    from shared.training.algorithms.base import ExplanationKind
 
 _MAX_FIELDS = 500
 _MAX_NAME = 200
@@ -83,7 +86,7 @@ class Prediction(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One feature's part in a score: its exact SHAP value in log-odds, positive towards fraud."""
+    """One feature's part in a score, in the unit of the model's explanation; positive towards fraud."""
 
     feature: str
     contribution: float
@@ -93,10 +96,13 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Exact SHAP values: ``base_value`` plus all contributions is the margin, whose sigmoid is the score."""
+    """Shapley values. ``kind`` says how they were made, and what ``base_value`` plus all contributions is: the
+    margin whose sigmoid is the score, or the score itself.
+    """
 
     base_value: float
     contributions: dict[str, float]
+    kind: "ExplanationKind"
 
 
 def confidence(score: float, threshold: float) -> float:

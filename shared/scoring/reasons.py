@@ -1,21 +1,25 @@
-"""From exact SHAP values to reasons that a person can read."""
+"""From Shapley values to reasons that a person can read."""
 
 from collections.abc import Callable, Mapping
 from math import isnan
+from typing import TYPE_CHECKING
 
 from shared.scoring.model import Explanation, Reason
+
+if TYPE_CHECKING:
+    from shared.training.algorithms.base import ExplanationKind
 
 TOP = 5
 _DIGITS = 6
 
 
-def explanation(names: tuple[str, ...], contributions: list[float]) -> Explanation:
+def explanation(names: tuple[str, ...], contributions: list[float], kind: "ExplanationKind") -> Explanation:
     """Contributions as the model gives them (base value last), rounded to six digits.
 
-    :param contributions: shape ``(n_features + 1,)``, log-odds.
+    :param contributions: shape ``(n_features + 1,)``, in the unit of ``kind``.
     """
     rounded = [round(value, _DIGITS) for value in contributions]
-    return Explanation(rounded[-1], dict(zip(names, rounded[:-1], strict=True)))
+    return Explanation(rounded[-1], dict(zip(names, rounded[:-1], strict=True)), kind)
 
 
 Sentences = Mapping[str, Callable[[float | None], str]]

@@ -152,7 +152,7 @@ class BatchScorer:
         return await self._history.rows(conn, layout, events)
 
     async def _answers(self, rows: list[_Row], model: ServedModel) -> list[Answer]:
-        """One predict for all rows, exact SHAP values for the flagged ones and for those who asked."""
+        """One predict for all rows, Shapley values for the flagged ones and for those who asked."""
         matrix = np.stack([row.vector for row in rows])
         scores = model.fitted.predict(matrix)
         explained = [
@@ -165,7 +165,7 @@ class BatchScorer:
             contributions = await asyncio.to_thread(model.fitted.contributions, matrix[explained])
             names = model.online.feature_names
             found = {
-                position: explanation(names, values.tolist())
+                position: explanation(names, values.tolist(), model.fitted.explanation)
                 for position, values in zip(explained, contributions, strict=True)
             }
         now = to_milliseconds(self._clock())

@@ -131,11 +131,11 @@ class ScoringService:
         model = await self._models.get_any(prediction.model_id)
         values: dict[str, float | None] = prediction.input_features["features"]
         if prediction.explanation is not None:
-            found = Explanation(**prediction.explanation)
+            found = Explanation(**prediction.explanation, kind=model.fitted.explanation)
         else:
             vector = _vector(values, model.online.feature_names)
             contributions = await asyncio.to_thread(model.fitted.contributions, vector)
-            found = explanation(model.online.feature_names, contributions[0].tolist())
+            found = explanation(model.online.feature_names, contributions[0].tolist(), model.fitted.explanation)
         return prediction, found, reasons(found, values, model.sentences)
 
     async def list_of_transaction(

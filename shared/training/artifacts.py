@@ -21,7 +21,7 @@ from shared.features.plan import FeaturePlan
 from shared.monitoring.profile import FeatureProfile
 from shared.platform.errors import Unavailable
 from shared.training.algorithms import ALGORITHMS, FittedModel
-from shared.training.algorithms.base import Features
+from shared.training.algorithms.base import ExplanationKind, Features
 from shared.training.calibration import CalibratedModel, Calibration
 
 METADATA: Final = "metadata.json"
@@ -55,6 +55,7 @@ class ModelMetadata(BaseModel):
 
     ``calibration``: the curve that scores go through after the model, None where there is none.
     ``score_profile``: how the scores of the test part are distributed, what production's are compared with.
+    ``explanation``: how contributions are computed, and what a row's sum is.
     """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
@@ -75,6 +76,7 @@ class ModelMetadata(BaseModel):
     metrics: dict[str, Any]
     feature_importance: dict[str, float]
     score_profile: FeatureProfile
+    explanation: ExplanationKind = ExplanationKind()
     training: dict[str, Any]
     versions: dict[str, str]
     files: dict[str, FileDigest]

@@ -50,6 +50,7 @@ def build_artifact(
         "metrics": {**verdict.metrics, "validation": verdict.validation},
         "feature_importance": verdict.feature_importance,
         "score_profile": verdict.score_profile,
+        "explanation": verdict.evidence.explanation.kind,
         "training": {
             "split": data.split.to_json(),
             "rounds": model.rounds,

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from shared.platform.errors import InvalidContent
 from shared.scoring.model import ScoreRequest, confidence, transaction_id
 from shared.scoring.reasons import explanation, reasons
+from shared.training.algorithms.base import ExplanationKind
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_confidence_is_0_at_the_threshold_and_1_at_the_ends() -> None:
 
 def test_reasons_are_ranked_by_what_they_contribute() -> None:
     """Large effects first, in either direction; features without effect are no reasons."""
-    found = explanation(("a", "b", "c"), [0.1, -0.7, 0.0, -2.0])
+    found = explanation(("a", "b", "c"), [0.1, -0.7, 0.0, -2.0], ExplanationKind())
     sentences = dict.fromkeys("abc", "{} is {}".format)
     ranked = reasons(
         found, {"a": 1.0, "b": None, "c": 3.0}, {name: partial(say, name) for name, say in sentences.items()}
