@@ -96,6 +96,7 @@ class Services:
             utc_now,
             concurrency=self.settings.training_concurrency,
             history_retention=timedelta(days=self.settings.history_retention_days),
+            dask_scheduler=self.settings.dask_scheduler_address,
         )
 
     @cached_property

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     max_dataset_rows: int = Field(50_000_000, ge=2, description="Most rows of a dataset.")
     max_dataset_columns: int = Field(500, ge=2, description="Most columns of a dataset.")
     training_concurrency: int = Field(5, ge=1, le=100, description="Training jobs at a time; the others wait in line.")
+    dask_scheduler_address: str | None = Field(
+        None, description="tcp:// or tls://host:port of a Dask cluster that trains xgboost jobs. Default: the app does."
+    )
     explain_always: bool = Field(False, description="Store reasons for every transaction, not only flagged ones.")
     scoring_queue_size: int = Field(2000, ge=1, description="Transactions that may wait; more are answered 503.")
     history_retention_days: int = Field(
@@ -65,7 +68,7 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return frozenset(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
-    @field_validator("blob_connection_string", "blob_account_url", "oidc_jwks_url",
+    @field_validator("blob_connection_string", "blob_account_url", "oidc_jwks_url", "dask_scheduler_address",
                      "applicationinsights_connection_string", mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -37,11 +38,13 @@ class FittingStages(JobStages):
                 f"the features were fitted on the first {fitted:.0%} of the rows, the model is on "
                 f"{job.train_test_split:.0%}: some test rows have had a part in making the features"
             )
-        hyperparameters = parse(job.algorithm, job.hyperparameters)
+        entry, hyperparameters = algorithm(job.algorithm), parse(job.algorithm, job.hyperparameters)
+        warnings += entry.warnings(data, hyperparameters)
+        if self._cluster is not None and self._cluster.trains(job.algorithm):
+            warnings.append("trained on a Dask cluster: training again gives a model that differs within rounding")
         try:
             progress = await self._progress(job)
         except BlobMissing:
-            entry = algorithm(job.algorithm)
             progress = TrainingProgress(
                 total_rounds=entry.total_rounds(hyperparameters),
                 patience=entry.patience(hyperparameters),
@@ -98,14 +101,19 @@ class FittingStages(JobStages):
         :param folder: where its checkpoints lie among the job's files.
         """
         run = (job.id, trial)
+        hyperparameters = parse(job.algorithm, job.hyperparameters)
         held = self._runs.take(run, progress.checkpoint_sha256)
         checkpoint = None
         if held is None and progress.rounds:
             checkpoint = await self._blobs.read_bytes(checkpoint_path(job.id, progress.rounds, folder))
+        limits = limits or self._limits
+        if self._cluster is not None and self._cluster.trains(job.algorithm) and trial is None:
+            on_cluster = partial(self._cluster.run_slice, job.id, data, hyperparameters, progress, checkpoint, limits)
+            return await _watched(on_cluster, still_wanted)
 
         def work(stop: threading.Event, report: Callable[[TrainingProgress], None]) -> bytes:
             trainer = held or self._start(job, data, progress, checkpoint)
-            written = run_slice(trainer, progress, limits or self._limits, stop, report)
+            written = run_slice(trainer, progress, limits, stop, report)
             assert progress.checkpoint_sha256 is not None
             self._runs.put(run, progress.checkpoint_sha256, trainer)
             return written

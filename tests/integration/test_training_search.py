@@ -220,8 +220,10 @@ async def test_cancelling_stops_trials_that_are_under_way(
     await stages.prepare(job.id)
     step = await stages.advance_search(job.id)
     lanes = [asyncio.ensure_future(stages.run_trials(job.id, lane)) for lane in step["lanes"]]
-    while {trial.status for trial in (await _searched(service, job.id)).trials} != {"RUNNING"}:
+    under_way = await _searched(service, job.id)
+    while {trial.status for trial in under_way.trials} != {"RUNNING"}:  # the database says so, no event does
         await asyncio.sleep(0.1)
+        under_way = await _searched(service, job.id)
     await service.cancel(job.id, caller=system, origin=origin)
     results = await asyncio.wait_for(asyncio.gather(*lanes), 20)
     assert results == [{"status": "CANCELLED", "finished": True}] * 2
