@@ -16,10 +16,10 @@ async def make_partitions(timer: func.TimerRequest) -> None:
     await services.scoring.make_partitions()
 
 
-@bp.timer_trigger(schedule="30 */5 * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
+@bp.timer_trigger(schedule="30 * * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
 @bp.function_name("top_up_history")
 async def top_up_history(timer: func.TimerRequest) -> None:
-    """Every five minutes: what one model scored becomes history of the others that may serve."""
+    """Every minute: what one model scored becomes history of the others that may serve."""
     services = await get_services()
     await services.scoring.top_up_history()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any
@@ -14,7 +15,7 @@ from shared.features.history.store import RETENTION, HistoryStore
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
-from shared.platform.errors import Conflict, DomainError, NotFound, Unavailable
+from shared.platform.errors import Conflict, NotFound, Unavailable
 from shared.registry.service import RegistryService
 from shared.scoring import repository
 from shared.scoring.batching import MicroBatcher
@@ -110,10 +111,8 @@ class ScoringService:
         """
         added = 0
         for model in await self._registry.in_use():
-            try:
+            with suppress(Exception):  # the log says what is wrong with this one; the others go on
                 added += await self._top_up.complete(await self._models.get_any(model.id))
-            except DomainError:  # the log says what is wrong with this one
-                continue
         return added
 
     async def get(self, identifier: UUID) -> tuple[Prediction, Explanation, list[Reason]]:

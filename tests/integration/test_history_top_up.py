@@ -238,6 +238,17 @@ async def test_a_transaction_that_does_not_fit_is_left_out(models: Models) -> No
     assert await models.events(candidate) == 4
 
 
+async def test_a_model_that_cannot_be_read_does_not_hold_up_the_others(models: Models) -> None:
+    """One in STAGING whose files are gone is passed over; those behind it are topped up."""
+    await models.trained(CHAMPION, STAGING, PRODUCTION)
+    await models.score(transactions()[:5])
+    lost = await models.trained(config(("shop",)), STAGING)
+    await models.blobs.delete_prefix(f"models/{lost}/")
+    candidate = await models.trained(CANDIDATE, STAGING)
+    assert await models.scoring.top_up_history() > 0
+    assert await models.events(candidate) > 0
+
+
 async def test_a_promotion_does_not_wait_for_long(models: Models) -> None:
     """While something holds up the history, the promoted model serves all the same, and is completed afterwards."""
     frame = transactions().filter(pl.col("card").is_not_null())
