@@ -87,7 +87,8 @@ def training_chart(
     for (css, _), (rounds, values) in zip(entries, curves.values(), strict=True):
         plot.line(rounds, values, css)
     if best_round:
-        plot.upright(best_round, f"best round, {best_round}")
+        falls = np.asarray(next(iter(curves.values()))[1])[-1] < (low + high) / 2
+        plot.upright(best_round, f"best round, {best_round}", low=not falls)  # where the curve is not
     ends = ", ".join(f"{part} {number(values[-1])}" for part, (_, values) in curves.items())
     return plot.render(name, f"{figure} by round", f"After {last} rounds: {ends}. The best round is {best_round}.")
 

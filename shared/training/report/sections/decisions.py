@@ -88,7 +88,8 @@ def _confusion(subject: Subject) -> str:
 def _policy(subject: Subject) -> str:
     policy = dict(subject.description["threshold_policy"])
     met = policy.pop("met", True)
-    rows = [["policy", str(policy.pop("type", NONE)).replace("_", " ")]]
+    kind = str(policy.pop("type", NONE))
+    rows = [["policy", _POLICIES.get(kind, kind)]]
     rows += [
         [str(name).replace("_", " "), number(value) if _is_number(value) else str(value)]
         for name, value in policy.items()
@@ -100,6 +101,14 @@ def _policy(subject: Subject) -> str:
     return table("How the threshold was chosen", ["setting", "value"], rows)
 
 
+_POLICIES: Final = {
+    "max_f1": "highest F1 score",
+    "target_precision": "least precision",
+    "fpr_limit": "most false positives",
+    "review_capacity": "what can be reviewed",
+    "least_cost": "least cost",
+    "fixed": "set by hand",
+}
 _REVIEW: Final = (("per_day", "reviewed a day"), ("frauds_found", "frauds the reviewers see"))
 _COST: Final = (("total", "total cost"), ("without_model", "cost without a model"))
 

@@ -96,7 +96,7 @@ def groups(subject: Subject) -> str:
 
 
 _CHARTS: Final = (
-    ("tpr", "Recall", "Share of each group's frauds that are found. Lines that do not overlap point to a difference."),
+    ("tpr", "Recall", "Share of each group's frauds that are found. Bars that do not overlap point to a difference."),
     ("fpr", "False positive rate", "Share of each group's genuine transactions that are flagged: who is bothered."),
 )
 

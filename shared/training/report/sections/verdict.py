@@ -44,14 +44,14 @@ _FIRST: Final = ("recall", "precision", "fpr", "auc_roc", "auc_pr", "recall_at_f
 
 
 def verdict(subject: Subject) -> str:
-    """The section; a metric that was not recorded has no row."""
+    """The section; a figure that is known of neither part has no row."""
     metrics, validation = subject.metrics, subject.metrics.get("validation") or {}
-    known = [figure for figure in FIGURES if figure.key in metrics]
+    known = [f for f in FIGURES if metrics.get(f.key) is not None or validation.get(f.key) is not None]
     by_key = {figure.key: figure for figure in known}
     rows = [
         [
             figure.name,
-            told(figure, metrics[figure.key]),
+            told(figure, metrics.get(figure.key)),
             _interval_told(figure, _interval(metrics, figure.key)),
             told(figure, validation.get(figure.key)),
             figure.meaning,
@@ -60,11 +60,13 @@ def verdict(subject: Subject) -> str:
     ]
     parts = [paragraph(_sentence(subject))]
     first = [by_key[key] for key in _FIRST if key in by_key]
-    parts.append(tiles([(f.name, told(f, metrics[f.key]), _between(f, _interval(metrics, f.key))) for f in first]))
+    if first:
+        shown = [(f.name, told(f, metrics.get(f.key)), _between(f, _interval(metrics, f.key))) for f in first]
+        parts.append(tiles(shown))
     drawn = [
         Interval(f.name, float(metrics[f.key]), *(_interval(metrics, f.key) or (None, None)))
         for f in known
-        if f.share and metrics[f.key] is not None
+        if f.share and metrics.get(f.key) is not None
     ]
     boxes = [f"<div>{identity(subject)}</div>"]
     if drawn:
@@ -78,8 +80,8 @@ def verdict(subject: Subject) -> str:
 
 
 _HOW_SURE: Final = (
-    "Each dot is the figure on the test part; the line is the range that holds the true figure with 95 % confidence, "
-    "from resampling the rows. Long lines mean few frauds: two models whose lines overlap may be equally good."
+    "Each dot is the figure on the test part; the bar is the range that holds the true figure with 95 % confidence, "
+    "from resampling the rows. Long bars mean few frauds: two models whose bars overlap may be equally good."
 )
 
 
