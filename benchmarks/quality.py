@@ -1,12 +1,13 @@
 """Quality on real datasets: file, plan, features, selection, training and evaluation in one process, without HTTP.
 
     python -m benchmarks.quality [sparkov] [handbook] [--groups transaction,temporal,behavioural] [--set KEY=VALUE …]
+                                [--config JSON]
 
 Prints Markdown: rows and seconds of each step; figures on the later test part with their 95 % intervals, beside those
 of plain XGBoost with early stopping on the same matrix and split, and what it reaches on hand-made features; and the
 figures at the threshold. ``--groups`` says which feature groups the plan has; with ``behavioural`` the past labels of
-the handbook set are known 7 days late. ``--set`` overrides hyperparameters. Datasets are read from ../shared/data; one
-that is missing is skipped with a message.
+the handbook set are known 7 days late. ``--set`` overrides hyperparameters, ``--config`` settings of the plan.
+Datasets are read from ../shared/data; one that is missing is skipped with a message.
 """
 
 import argparse
@@ -201,6 +202,7 @@ def main() -> None:
     parser.add_argument("datasets", nargs="*", default=sorted(REFERENCES), metavar="dataset")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     parser.add_argument("--groups", default=",".join(GROUPS))
+    parser.add_argument("--config", type=json.loads, default={}, metavar="JSON", help="more of the plan's settings")
     options = parser.parse_args()
     pairs = (setting.split("=", 1) for setting in options.settings)
     hyperparameters = {key: json.loads(value) for key, value in pairs}
@@ -209,7 +211,7 @@ def main() -> None:
         if missing := [file for file in subject.files if not (DATA / file).is_file()]:
             print(f"{name}: skipped, {', '.join(missing)} not found in {DATA}")
             continue
-        configuration: dict[str, Any] = {"groups": options.groups.split(",")}
+        configuration: dict[str, Any] = {"groups": options.groups.split(","), **options.config}
         if "behavioural" in configuration["groups"] and name in LABEL_DELAY_DAYS:
             configuration["label_delay_days"] = LABEL_DELAY_DAYS[name]
         with tempfile.TemporaryDirectory(prefix="quality-") as folder:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from shared.features.calendars import is_country, public_holidays
 from shared.features.config import ColumnName
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+# Days since 1970 of the years 1 to 9999.
+Day = Annotated[int, Field(ge=date.min.toordinal() - _EPOCH, le=date.max.toordinal() - _EPOCH)]
 # Of the training part at most so many years, the last ones, and as many countries, the most frequent.
 _YEARS_BACK, _COUNTRIES = 20, 50
 # A model serves later than it was trained.
@@ -34,9 +36,9 @@ class Holiday(FeatureKind):
     group = "temporal"
     time_column: ColumnName
     country_column: ColumnName | None = None
-    first_day: int
-    last_day: int
-    calendars: dict[str, tuple[int, ...]]
+    first_day: Day
+    last_day: Day
+    calendars: dict[str, tuple[Day, ...]]
 
     @model_validator(mode="after")
     def _has_a_country(self) -> Self:

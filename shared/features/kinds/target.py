@@ -14,7 +14,8 @@ from shared.features.statistics import FitContext
 if TYPE_CHECKING:
     import polars as pl
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Instant = Annotated[int, Field(ge=-(2**62), le=2**62)]
 
 
 class _Encoding(NamedTuple):
@@ -41,8 +42,8 @@ class Target(FeatureKind):
     group = "transaction"
     column: ColumnName
     time_column: ColumnName
-    smoothing: float = Field(ge=0)
-    instants: Annotated[tuple[int, ...], Field(min_length=1)]
+    smoothing: float = Field(ge=0, le=1e9)
+    instants: Annotated[tuple[Instant, ...], Field(min_length=1)]
     total: tuple[Count, ...]
     counts: dict[str, tuple[Count, ...]]
 
@@ -80,7 +81,8 @@ class Target(FeatureKind):
         import polars as pl
 
         category, instant = (inputs[read] for read in self.reads())
-        # One lookup finds the category's code, 0 for those not listed, and one the rate of that code at that instant.
+        # One lookup finds the category's code, 0 for those not listed, and one the rate of that code at the newest
+        # instant; before the first one that is -1, which the second lookup does not find.
         codes = category.replace_strict(
             list(self.counts), range(1, 1 + len(self.counts)), default=0, return_dtype=pl.Int64
         )

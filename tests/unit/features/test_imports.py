@@ -7,11 +7,14 @@ SCRIPT = """
 import sys
 from shared.features.online import compile_plan
 from shared.features.plan import FeaturePlan
-plan = FeaturePlan.from_json('''{"config": {}, "fit": {"rows": 1}, "inputs": [{"name": "a", "type": "float"}],
-  "features": [{"kind": "log", "name": "a_log", "column": "a"}]}''')
-assert compile_plan(plan).vector({"a": 0.0}).tolist() == [0.0]
+plan = FeaturePlan.from_json('''{"config": {}, "fit": {"rows": 1},
+  "inputs": [{"name": "a", "type": "float"}, {"name": "t", "type": "datetime"}],
+  "features": [{"kind": "log", "name": "a_log", "column": "a"},
+               {"kind": "holiday", "name": "is_holiday", "time_column": "t", "first_day": 0, "last_day": 364,
+                "calendars": {"GB": [0]}}]}''')
+assert compile_plan(plan).vector({"a": 0.0, "t": "1970-01-01"}).tolist() == [0.0, 1.0]
 import functions.http.features, functions.orchestrations.feature_engineering, shared.features.service
-heavy = {"polars", "sklearn", "xgboost", "scipy", "pandas", "shap"} & set(sys.modules)
+heavy = {"polars", "sklearn", "xgboost", "scipy", "pandas", "shap", "holidays"} & set(sys.modules)
 assert not heavy, heavy
 """
 

@@ -197,6 +197,8 @@ def test_without_a_time_there_is_no_target_encoding() -> None:
         {"counts": {"x": [1, 1, 2, 0]}},
         {"counts": {"x": [1, 1]}},
         {"total": [-1, 0, 0, 0]},
+        {"total": [2**60, 2**60, 0, 0]},
+        {"instants": [1, 2**63]},
         {"smoothing": -1},
     ],
 )
