@@ -5,8 +5,10 @@ another month; resampling each class by itself would hide that variation, which 
 interval lies between the 2.5 % and the 97.5 % quantile of the resampled figures (Efron and Tibshirani 1993, An
 Introduction to the Bootstrap, chapters 6 and 13).
 
-Three departures from the plain percentile interval:
+Four departures from that, each because simulations hold the truth more often with it:
 
+- ROC-AUC and average precision near 1 lie, in most test parts, above the truth, and resamples do not know it. Their
+  intervals are normal ones in log-odds, moved by the bias that the resamples show (ibid., chapters 10 and 12).
 - The calibration error is a mean of absolute values, which noise can only raise, so each resample lies above what it
   resamples. Its interval is the reflected ("basic") one, cut off at 0.
 - A share of rows (recall, precision …) that was 5 of 5 is 5 of 5 in every resample: its interval is widened to
@@ -37,7 +39,7 @@ Interval = dict[str, float]
 
 def method() -> dict[str, Any]:
     """How intervals are made, for the record."""
-    return {"name": "percentile bootstrap", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
+    return {"name": "bootstrap", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
 
 
 def wilson(part: float, whole: float) -> Interval | None:
@@ -106,6 +108,8 @@ def figure_intervals(
         samples = np.concatenate(parts[name]) + (exact - value if np.isfinite(value) else 0)
         if name in shares:
             found[name] = share_interval(samples, *shares[name])
+        elif name in ("auc_roc", "auc_pr"):
+            found[name] = _in_log_odds(samples, exact, figures["frauds"])
         else:
             found[name] = _reflected(samples, exact) if name == "calibration_error" else percentile(samples)
     return found
@@ -127,6 +131,21 @@ def _shares(figures: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
         if figures[name] is not None:
             shares[name] = (figures[name] * frauds, frauds)
     return shares
+
+
+def _in_log_odds(samples: Floats, value: float, frauds: int) -> Interval | None:
+    """The normal interval of a figure between 0 and 1, in log-odds and corrected for bias.
+
+    A perfect figure is perfect in every resample: then Wilson's interval of so many frauds.
+    """
+    inside = samples[(samples > 0) & (samples < 1)]
+    if not (0 < value < 1 and len(inside)):
+        return wilson(value * frauds, frauds)
+    # The few resamples that are perfect count as half as far from it as the nearest that are not.
+    drawn = np.clip(samples[~np.isnan(samples)], inside.min() / 2, (1 + inside.max()) / 2)
+    drawn = np.log(drawn / (1 - drawn))
+    middle, half = 2 * np.log(value / (1 - value)) - drawn.mean(), _Z * drawn.std()
+    return {"low": float(1 / (1 + np.exp(half - middle))), "high": float(1 / (1 + np.exp(-half - middle)))}
 
 
 def _reflected(samples: Floats, value: float) -> Interval | None:

@@ -92,6 +92,10 @@ def _binormal(rng: np.random.Generator, rows: int, rate: float) -> tuple[np.ndar
     return 1 / (1 + np.exp(-margin)), labels
 
 
+def _log_odds(share: Any) -> Any:
+    return np.log(share) - np.log1p(-np.asarray(share))
+
+
 def test_ends_equal_those_of_a_plain_bootstrap() -> None:
     """Drawing rows one by one and computing each figure anew gives the same interval but for chance."""
     rng = np.random.default_rng(5)
@@ -107,6 +111,10 @@ def test_ends_equal_those_of_a_plain_bootstrap() -> None:
             slow[name].append(drawn[name])
     for name in names:
         low, high = np.percentile(slow[name], [2.5, 97.5])
+        if name in ("auc_roc", "auc_pr"):
+            drawn = _log_odds(slow[name])
+            ends = 2 * _log_odds(figures[name]) - drawn.mean() + np.array([-1.96, 1.96]) * drawn.std()
+            low, high = 1 / (1 + np.exp(-ends))
         interval = ours[name]
         assert interval is not None
         # The Monte Carlo error of a 2.5 % quantile of 1000 draws is about 0.08 standard deviations.
@@ -174,6 +182,14 @@ def test_tiny_and_tied_test_parts_get_what_they_can_carry(scores: list[float], l
         assert found["auc_roc"] is None
     else:
         assert found["auc_roc"] == {"low": 0.5, "high": 0.5}  # all scores equal: no resample ranks them
+
+
+def test_a_perfect_ranking_is_not_certain() -> None:
+    """Ten frauds above everything else: every resample ranks perfectly, and still the interval has a width."""
+    scores, labels = np.r_[np.full(10, 0.9), np.linspace(0, 0.5, 500)], np.r_[np.ones(10), np.zeros(500)]
+    found = figure_intervals(scores, labels, evaluate(scores, labels, 0.6))
+    for name in ("auc_roc", "auc_pr", "recall_at_fpr_1pct", "precision"):
+        assert found[name] == wilson(10, 10), name
 
 
 @given(st.integers(0, 200), st.integers(1, 200))
