@@ -90,7 +90,8 @@ def training_chart(
         falls = np.asarray(next(iter(curves.values()))[1])[-1] < (low + high) / 2
         plot.upright(best_round, f"best round, {best_round}", low=not falls)  # where the curve is not
     ends = ", ".join(f"{part} {number(values[-1])}" for part, (_, values) in curves.items())
-    return plot.render(name, f"{figure} by round", f"After {last} rounds: {ends}. The best round is {best_round}.")
+    best = f" The best round is {best_round}." if best_round else ""
+    return plot.render(name, f"{figure} by round", f"After {last:.0f} rounds: {ends}.{best}")
 
 
 def monthly_chart(name: str, title: str, months: Sequence[str], figures: Mapping[str, Sequence[float | None]]) -> str:

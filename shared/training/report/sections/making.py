@@ -104,6 +104,8 @@ def _moment(microseconds: int | None) -> str:
 def _rounds(subject: Subject) -> list[str]:
     curves: Mapping[str, Mapping[str, Sequence[float]]] = subject.training.get("curves") or {}
     best = int(subject.training.get("best_round") or 0)
+    if best != subject.training.get("rounds"):  # an algorithm that keeps all its rounds, however they stood
+        best = 0
     charts = []
     for position, key in enumerate(_measured(curves)):
         parts = {
@@ -113,8 +115,14 @@ def _rounds(subject: Subject) -> list[str]:
         }
         if max(max(rounds) for rounds, _ in parts.values()) < 2:
             continue
-        name = _FIGURE_NAMES.get(key, key)
-        charts.append(figure(f"{name} by round", training_chart(f"rounds-{position}", name, parts, best), _READING))
+        name = _FIGURE_NAMES.get(key, key.replace("_", " "))
+        charts.append(
+            figure(
+                f"{name} by round",
+                training_chart(f"rounds-{position}", name, parts, best),
+                _READING if best else _ALL_KEPT,
+            )
+        )
     return charts or [omitted("Curves of training", "Left out: the model was not made in rounds.")]
 
 
@@ -123,6 +131,7 @@ def _measured(curves: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
+_ALL_KEPT: Final = "How the model stood after each round. All rounds were kept."
 _READING: Final = (
     "How the model stood after each round. Where the validation line turns while the one of the training rows goes on "
     "improving, the model begins to learn by heart; training stops there, and the best round is kept."

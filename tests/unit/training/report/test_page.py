@@ -231,3 +231,13 @@ def test_the_reader_is_told_what_the_shap_values_are() -> None:
     assert "SHAP value (probability)" in shown
     assert "estimated by sampling" in shown
     assert "before calibration" in shown
+
+
+def test_a_best_round_is_marked_only_where_the_model_ends_with_it() -> None:
+    """An algorithm without early stopping keeps all rounds, also the worse ones after its best."""
+    described = description(WHOLE)
+    assert "best round, 30" in _text(_named(page(WHOLE, described), "making"))
+    described["training"]["rounds"] = 40
+    shown = _text(_named(page(WHOLE, described), "making"))
+    assert "best round" not in shown
+    assert "All rounds were kept" in shown
