@@ -69,12 +69,12 @@ def with_history(plan: FeaturePlan, frame: "pl.LazyFrame", scratch: Path | None 
 
     found = [frame]
     for part in entity_parts(plan):
-        for columns in history_frames(part, encode_events(plan, part.layout, frame)):
+        for column in history_columns(part, encode_events(plan, part.layout, frame)):
             if scratch is None:
-                found.append(columns.lazy())
+                found.append(column.to_frame().lazy())
             else:
                 file = scratch / f"history-{len(found)}.parquet"
-                columns.write_parquet(file, compression="lz4", row_group_size=SCRATCH_ROWS)
+                column.to_frame().write_parquet(file, compression="lz4", row_group_size=SCRATCH_ROWS)
                 found.append(pl.scan_parquet(file))
     return pl.concat(found, how="horizontal") if len(found) > 1 else frame
 
@@ -91,15 +91,16 @@ def entity_parts(plan: FeaturePlan) -> tuple[EntityPart, ...]:
     return tuple(parts)
 
 
-def history_frames(part: EntityPart, events: EncodedEvents) -> "Iterator[pl.DataFrame]":
-    """The features of ``part`` for every row of ``events``, in their order, a few columns at a time."""
+def history_columns(part: EntityPart, events: EncodedEvents) -> "Iterator[pl.Series]":
+    """The features of ``part`` for every row of ``events``, in their order, one after the other."""
     import polars as pl
 
-    from shared.features.history.batch_history import history_columns
+    from shared.features.history import batch_history
 
     features = part.features
-    for found in history_columns(part.layout, events, [feature.spec(part.layout) for feature in features]):
-        yield pl.DataFrame({_HISTORY + features[position].name: values for position, values in found.items()})
+    specs = [feature.spec(part.layout) for feature in features]
+    for position, values in batch_history.history_columns(part.layout, events, specs):
+        yield pl.Series(_HISTORY + features[position].name, values)
 
 
 def encode_events(plan: FeaturePlan, layout: EventLayout, frame: "pl.LazyFrame") -> EncodedEvents:

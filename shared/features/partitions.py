@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.features.batch import SCRATCH_ROWS, entity_parts, event_columns, history_frames
+from shared.features.batch import SCRATCH_ROWS, entity_parts, event_columns, history_columns
 from shared.features.history.events import encode_frame
 from shared.features.inputs import Read, batch_input, column_named
 from shared.features.tables import ROW_GROUP, context_columns, write_features
@@ -103,7 +103,7 @@ def write_history(
     rows = events.select(_ROW, _RANGE)
     columns: dict[str, Any] = events.drop(_ROW, _RANGE).to_dict()
     del events
-    found = pl.concat([rows, *history_frames(part, encode_frame(part.layout, columns))], how="horizontal")
+    found = rows.with_columns(*history_columns(part, encode_frame(part.layout, columns)))
     for number in ranges:
         file = folder / f"history-{number}.parquet"
         here = found.filter(pl.col(_RANGE) == number).drop(_RANGE)

@@ -19,24 +19,22 @@ from shared.features.history.specs import ENTROPY_TERMS, ENTROPY_UNIT, LOG2, His
 from shared.features.history.timeline import Positions, Timeline
 
 Floats = NDArray[np.float64]
-# Columns that are held in memory before somebody takes them.
-_AT_ONCE: Final = 4
 # Squares of differences within a column of this range, MAX_HISTORY of them, fit int64.
 _NARROW: Final = 2**26
 
 
 def history_columns(
     layout: EventLayout, events: EncodedEvents, specs: Sequence[HistorySpec]
-) -> Iterator[dict[int, NDArray[np.float32]]]:
-    """Each feature of every row, a few at a time: position in ``specs`` -> (n,) float32; NaN is missing."""
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Each feature of every row, one after the other: its position in ``specs``, and (n,) float32; NaN is missing."""
     by_entity: dict[Entity, list[int]] = {}
     # Features of the same column and window follow each other, so that little has to be remembered.
     for position in sorted(range(len(specs)), key=lambda p: (specs[p].column, specs[p].function, specs[p].window_us)):
         by_entity.setdefault(specs[position].entity, []).append(position)
     for entity, positions in by_entity.items():
         pasts = EntityPasts(layout, events, layout.entities.index(entity))
-        for first in range(0, len(positions), _AT_ONCE):
-            yield {position: pasts.feature(specs[position]) for position in positions[first : first + _AT_ONCE]}
+        for position in positions:
+            yield position, pasts.feature(specs[position])
 
 
 class EntityPasts:
@@ -130,7 +128,9 @@ class EntityPasts:
         if int(values.max(initial=0)) - int(values.min(initial=0)) + 4 >= _NARROW:
             # Python's integers: exact at any size, and slow.
             values, n, total, near = (array.astype(object) for array in (values, n, total, near))
-        squares = self._within(values * values, window_us) - 2 * near * total + n * near * near
+        squares = self._within(values * values, window_us)
+        squares -= 2 * near * total
+        squares += n * near * near
         rest = (total - n * near).astype(np.float64) / count
         variance = squares.astype(np.float64) / count - rest * rest
         return centre, rest, np.where(count > 0, np.sqrt(np.maximum(variance, 0.0)), np.nan)
@@ -205,7 +205,8 @@ class EntityPasts:
         sums = np.empty(len(summands) + 1, summands.dtype)
         sums[0] = 0
         np.cumsum(summands, out=sums[1:])
-        found: Ints = sums[self._end] - sums[self.start(window_us)]
+        found: Ints = sums[self._end]
+        found -= sums[self.start(window_us)]
         return found
 
     def _while_inside(self, since: Positions, until: Positions, amounts: Ints) -> Ints:
@@ -245,10 +246,10 @@ class EntityPasts:
         first = np.r_[True, (code[1:] != code[:-1]) | (group[1:] != group[:-1])] if len(order) else np.empty(0, bool)
         category = np.cumsum(first) - 1
         begin = np.flatnonzero(first)
-        rank = np.arange(len(order)) - begin[category]
-        follower = np.full(len(order), len(self._rows))
+        rank = (np.arange(len(order)) - begin[category]).astype(np.int32)
+        follower = np.full(len(order), len(self._rows), np.int32)
         follower[:-1] = np.where(first[1:], len(self._rows), order[1:])
-        self._categories = column, (category, follower, order, rank)
+        self._categories = column, (category, follower, order.astype(np.int32), rank)
         return self._categories[1]
 
 

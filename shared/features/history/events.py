@@ -228,8 +228,9 @@ def encode_frame(layout: EventLayout, columns: "dict[str, pl.Series]") -> Encode
         ),
         numbers=tuple(_fixed_points(columns.pop(f"number:{name}"), decimals) for name, decimals in layout.numbers),
         codes=tuple(hashed[name] for name in layout.codes),
-        label=np.full(len(time), UNKNOWN, np.int8) if label is None else label.fill_null(UNKNOWN).to_numpy(),
-        known_at_us=np.full(len(time), MISSING) if known_at is None else _integers(known_at),
+        # One number seen as many takes no memory.
+        label=np.broadcast_to(np.int8(UNKNOWN), len(time)) if label is None else label.fill_null(UNKNOWN).to_numpy(),
+        known_at_us=np.broadcast_to(np.int64(MISSING), len(time)) if known_at is None else _integers(known_at),
         ids=columns.get("id"),
     )
 
