@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shared.features.fitting import training_part
 from shared.features.plan import FeaturePlan
-from shared.features.selection import SelectionResult, select_features, stratified_sample
+from shared.features.selection import SelectionResult, select_features, stratified_sample, variance
 from shared.features.tables import ID, LABEL, TIME
 from shared.monitoring.profile import ReferenceProfile, profile_feature
 from shared.platform.errors import InvalidContent
@@ -29,7 +29,8 @@ PREVIEW_ROWS = 100
 class Choice:
     """The outcome: the plan of the selected features, why them, their profile, and a preview of everything.
 
-    There is no ``selection`` where a plan was given and the training part lacks labels of both classes.
+    There is no ``selection`` without a label column, or where a plan was given and the training part lacks labels of
+    both classes.
     """
 
     plan: FeaturePlan
@@ -53,6 +54,8 @@ def choose_features(plan: FeaturePlan, table: Path, *, plan_given: bool = False)
     """Select on the training part of the feature table and profile it.
 
     :param plan: of every feature in the table.
+    Without a label column nothing can be ranked: every feature that varies stays.
+
     :param plan_given: keep the plan as it is; its features are only ranked, and only where there are labels.
     :raises InvalidContent: the training part has no rows, or elimination was asked for and has too few labels.
     """
@@ -64,14 +67,21 @@ def choose_features(plan: FeaturePlan, table: Path, *, plan_given: bool = False)
     config = plan.config.selection
     if plan_given:
         config = config.model_copy(update={"enabled": False, "recursive_elimination": None})
-    positions = stratified_sample(labels, config.sample_rows, config.seed)
+    labelled = plan.config.label_column is not None
+    positions = (
+        stratified_sample(labels, config.sample_rows, config.seed)
+        if labelled
+        else np.unique(np.linspace(0, rows - 1, min(config.sample_rows, rows)).astype(np.int64))
+    )
     sample: dict[str, NDArray[np.float32]] = {}
     statistics: dict[str, dict[str, Any]] = {}
     for name, values in _columns(table, plan.feature_names):
         sample[name] = values[:rows][positions]
         statistics[name] = basic_statistics(values)
     selection, chosen = None, plan
-    if not plan_given or len(np.unique(labels[positions])) == 2:
+    if not labelled and not plan_given:
+        chosen = plan.select(name for name, values in sample.items() if variance(values) > config.min_variance)
+    elif not plan_given or len(np.unique(labels[positions])) == 2:
         selection = select_features(pl.DataFrame(sample), labels[positions], config, training_rows=rows)
     if selection is not None and not plan_given:
         chosen = plan.select(feature.name for feature in selection.selected)

@@ -132,7 +132,9 @@ class FeatureConfig(_Document):
     """The request for a feature set. ``None`` means: infer it from the dataset's schema."""
 
     label_column: ColumnName | None = Field(
-        default=None, description="The label: 1, true, yes or fraud for fraud; 0, false, no or genuine for the rest."
+        default=None,
+        description="The label: 1, true, yes or fraud for fraud; 0, false, no or genuine for the rest. Given as null: "
+        "nothing is labelled; features are then neither ranked nor selected by use.",
     )
     time_column: ColumnName | None = Field(default=None, description="When the transaction took place.")
     id_column: ColumnName | None = Field(default=None, description="The transaction's identifier; never a feature.")

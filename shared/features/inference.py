@@ -42,14 +42,8 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
     """
     types: dict[str, str] = {column.name: column.type for column in schema.columns}
     _check_named_columns(types, config)
-    label = config.label_column or first_named(LABELS, types, ("integer", "boolean", "float", "string"))
-    if label is None:
-        raise InvalidContent(
-            "the label column cannot be told from the names; give config.label_column",
-            target="config.label_column",
-            details=[FieldError("config.label_column", f"one of: {', '.join(types)}")],
-        )
-    taken = {label, *(config.protected_columns or ()), *(config.excluded_columns or ())}
+    label = _label_column(config, types)
+    taken = {label, *(config.protected_columns or ()), *(config.excluded_columns or ())} - {None}
     instants = [name for name, kind in types.items() if kind in ("datetime", "date") and name not in taken]
     time = config.time_column or first_named(TIMES, {name: types[name] for name in instants}, ("datetime", "date"))
     if time is None:
@@ -68,7 +62,9 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
             name for name in free if is_personal(name) or is_label_derived(name) or is_clock(name, types[name])
         )
     label_time = config.label_time_column or first_named(LABEL_TIMES, types, ("datetime", "date"))
-    if config.label_time_column is None and (config.label_delay_days is not None or label_time == time):
+    if config.label_time_column is None and (
+        label is None or config.label_delay_days is not None or label_time == time
+    ):
         label_time = None
     never = frozenset(name for name in (label, identifier, label_time, *protected, *excluded) if name)
     open_types = _without(types, never)
@@ -117,6 +113,25 @@ def infer_config(schema: "DatasetSchema", config: FeatureConfig) -> FeatureConfi
         }
         | _history(config, types, open_types, time, amount, entities, categorical, label_time)
     )
+
+
+def _label_column(config: FeatureConfig, types: _Types) -> str | None:
+    """The given label, or the one that a name tells; None where it was given as null: nothing is labelled."""
+    if config.label_column is not None:
+        return config.label_column
+    if "label_column" in config.model_fields_set:
+        for setting in ("target_columns", "label_time_column", "label_delay_days"):
+            if getattr(config, setting):
+                raise invalid_field(f"config.{setting}", "needs labels, and config.label_column is null")
+        return None
+    label = first_named(LABELS, types, ("integer", "boolean", "float", "string"))
+    if label is None:
+        raise InvalidContent(
+            "the label column cannot be told from the names; give config.label_column, null if nothing is labelled",
+            target="config.label_column",
+            details=[FieldError("config.label_column", f"one of: {', '.join(types)}")],
+        )
+    return label
 
 
 def _check_reads(config: FeatureConfig, never: frozenset[str]) -> None:

@@ -107,7 +107,7 @@ def select_features(
         raise ValueError("selection needs both classes")
     names = sample.columns
     columns = {name: sample[name].to_numpy() for name in names}
-    flat = {name for name, values in columns.items() if _variance(values) <= config.min_variance}
+    flat = {name for name, values in columns.items() if variance(values) <= config.min_variance}
     candidates = [name for name in names if name not in flat]
     information = {name: mutual_information(columns[name], labels) for name in candidates}
     gain = _gain(candidates, columns, labels, config.seed)
@@ -168,7 +168,7 @@ def mutual_information(values: NDArray[np.float32], labels: NDArray[np.int8]) ->
     return max(float(mutual_info_score(labels, cells)), 0.0)
 
 
-def _variance(values: NDArray[np.float32]) -> float:
+def variance(values: NDArray[np.float32]) -> float:
     """Variance where missing counts as a value of its own: a column of 5s and gaps varies."""
     missing = np.isnan(values)
     present = values[~missing].astype(np.float64)

@@ -42,7 +42,7 @@ class DatasetCheck:
 def check_dataset(frame: "pl.LazyFrame", config: FeatureConfig, *, to_fit: bool = True) -> DatasetCheck:
     """Refuse a dataset that no model can be trained on, before anything is computed.
 
-    :param to_fit: whether a plan will be fitted on the dataset; without that it needs no labels.
+    :param to_fit: whether a plan will be fitted on the dataset; without that, or a label column, it needs no labels.
     :raises InvalidContent: labels that are neither 0 nor 1, or a training part to fit on without both classes.
     """
     import polars as pl
@@ -67,7 +67,7 @@ def check_dataset(frame: "pl.LazyFrame", config: FeatureConfig, *, to_fit: bool 
             f"{found['strange']} values of {config.label_column!r} are neither 0 (genuine) nor 1 (fraud)",
         )
     checked = DatasetCheck(found["rows"], found["positives"] or 0, found["labelled"], found["timeless"])
-    if not to_fit:
+    if not to_fit or config.label_column is None:
         return checked
     part, _ = training_part(frame, config.time_column, config.train_fraction)
     classes = part.select(label.sum().alias("positives"), label.is_not_null().sum().alias("labelled"))
