@@ -127,6 +127,12 @@ class SelectionConfig(_Document):
         default=None, description="Whether, and how, the weakest of the chosen are dropped again; null: not."
     )
 
+    @model_validator(mode="after")
+    def _eliminates_only_where_it_chooses(self) -> Self:
+        if self.recursive_elimination is not None and not self.enabled:
+            raise ValueError("recursive_elimination drops features, which enabled: false rules out")
+        return self
+
 
 class FeatureConfig(_Document):
     """The request for a feature set. ``None`` means: infer it from the dataset's schema."""

@@ -20,6 +20,9 @@ from shared.features.config import FeatureConfig
         {"windows": ["a day"]},
         {"train_fraction": 1.0},
         {"selection": {"max_features": 0}},
+        {"selection": {"enabled": False, "recursive_elimination": {}}},
+        {"windows": ["10000d"]},
+        {"history": [{"entity": ["card"], "function": "fraud_rate", "window": "7d"}], "label_delay_days": 7},
         {"colour": "red"},
     ],
 )
