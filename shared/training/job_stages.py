@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Final, NotRequired, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
 from shared.features.history.store import RETENTION, HistoryStore
@@ -25,10 +25,12 @@ from shared.platform.database import Database
 from shared.platform.errors import DomainError, NotFound, Unavailable
 from shared.platform.telemetry import get_logger
 from shared.training import repository
+from shared.training.algorithms import algorithm
 from shared.training.model import (
     FeatureSetSource,
     JobStatus,
     TrainingJob,
+    UntrainableData,
     job_prefix,
     model_id_of,
     model_prefix,
@@ -38,6 +40,9 @@ from shared.training.slices import LiveRuns, SliceLimits
 from shared.training.split import temporal_split
 from shared.training.training_set import TrainingSet
 from shared.training.worker_cache import PreparedCache, TableCache
+
+if TYPE_CHECKING:
+    from shared.training.cluster import Cluster
 
 STAGE_FAILED: Final = "training_stage_failed"
 JOB_FAILED: Final = "training_job_failed"
@@ -95,12 +100,14 @@ class JobStages:
         limits: SliceLimits | None = None,
         tables: TableCache | None = None,
         history_retention: timedelta = RETENTION,
+        cluster: "Cluster | None" = None,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._clock = clock
         self._limits = limits or SliceLimits()
         self._tables = tables or TableCache()
+        self._cluster = cluster
         self._prepared = PreparedCache()
         self._runs = LiveRuns()
         self._table_building = asyncio.Lock()
@@ -132,6 +139,9 @@ class JobStages:
         self._runs.drop(job_id)
         if job.status.final:
             await self._delete(job_prefix(job_id))
+            if self._cluster is not None and self._cluster.trains(job.algorithm):
+                with suppress(Unavailable):  # a cluster that is away holds no rows
+                    await asyncio.to_thread(self._cluster.forget, job_id)
             if job.status is JobStatus.COMPLETED:
                 _log.info(JOB_COMPLETED, job_id=str(job_id), model_id=str(job.model_id))
             else:
@@ -187,6 +197,8 @@ class JobStages:
                     parquet = Path(scratch, "features.parquet")
                     await self._blobs.download_file(source.features_path, parquet)
                     table = await asyncio.to_thread(self._tables.build, source.id, plan.feature_names, parquet)
+        if not table.labelled and algorithm(job.algorithm).needs_labels:
+            raise UntrainableData("no row has a label", target="feature_set_id")
         split = await asyncio.to_thread(temporal_split, table.labels, table.times, job.train_test_split)
         return TrainingSet(table, split)
 

@@ -20,6 +20,7 @@ from shared.training import repository
 from shared.training.algorithms import algorithm, catalogue, parse
 from shared.training.model import FeatureSetSource, JobStatus, TrainingJob, TrainingRequest
 from shared.training.search_space import plan_search
+from shared.training.threshold import WITHOUT_LABELS, Fixed
 from shared.users.model import Caller
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ class TrainingService:
         *,
         concurrency: int = 5,
         history_retention: timedelta = RETENTION,
+        dask_scheduler: str | None = None,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._clock = clock
         self._concurrency = concurrency
+        self._dask_scheduler = dask_scheduler
         self._history_retention = history_retention
 
     @cached_property
@@ -51,7 +54,14 @@ class TrainingService:
         """What the orchestration's activities call; its caches live as long as the worker."""
         from shared.training.stages import TrainingStages
 
-        return TrainingStages(self._database, self._blobs, self._clock, history_retention=self._history_retention)
+        cluster = None
+        if self._dask_scheduler is not None:
+            from shared.training.cluster import Cluster
+
+            cluster = Cluster(self._dask_scheduler)
+        return TrainingStages(
+            self._database, self._blobs, self._clock, history_retention=self._history_retention, cluster=cluster
+        )
 
     def algorithms(self) -> list[dict[str, Any]]:
         """The algorithm library with the JSON schema of each one's hyperparameters."""
@@ -60,7 +70,8 @@ class TrainingService:
     async def create(self, request: TrainingRequest, *, caller: Caller, origin: Origin) -> TrainingJob:
         """Queue a job; the caller of this starts its orchestration.
 
-        :raises InvalidContent: unknown algorithm or feature set, hyperparameters out of range, no label.
+        :raises InvalidContent: unknown algorithm or feature set, hyperparameters out of range, no label column where
+            something that was asked for needs labels.
         :raises Conflict: the feature set is not completed.
         """
         hyperparameters = parse(request.algorithm, request.hyperparameters)
@@ -71,8 +82,10 @@ class TrainingService:
             raise invalid_field("feature_set_id", "no feature set has this id")
         if source.status != _READY:
             raise Conflict(f"the feature set is {source.status}; it must be {_READY}", target="feature_set_id")
-        if algorithm(request.algorithm).needs_labels or search is not None:
-            await self._require_label(source)
+        if await self._label_column(source) is None:
+            if algorithm(request.algorithm).needs_labels or search is not None:
+                raise invalid_field("feature_set_id", "the feature set has no label column: nothing to learn")
+            request = without_labels(request)
         job_id = uuid4()
         async with self._database.transaction() as conn:
             job = await repository.insert_job(
@@ -96,13 +109,12 @@ class TrainingService:
             )
         return job
 
-    async def _require_label(self, source: FeatureSetSource) -> None:
+    async def _label_column(self, source: FeatureSetSource) -> str | None:
         try:
             plan = await asyncio.to_thread(FeaturePlan.from_json, await self._blobs.read_bytes(source.plan_path))
         except (BlobMissing, ValidationError) as error:
             raise Conflict("the feature set's plan cannot be read", target="feature_set_id") from error
-        if plan.config.label_column is None:
-            raise invalid_field("feature_set_id", "the feature set has no label column, so there is nothing to learn")
+        return plan.config.label_column
 
     async def admit(self) -> list[str]:
         """Start the jobs that have waited longest, as many as there are free places; their orchestrations, to be told.
@@ -164,3 +176,18 @@ class TrainingService:
                 new={"status": cancelled.status.value},
             )
         return cancelled
+
+
+def without_labels(request: TrainingRequest) -> TrainingRequest:
+    """A request for data without labels: flagged is what scores 0.5 or more, unless the request says otherwise.
+
+    :raises InvalidContent: it names a threshold policy or a calibration that needs labels.
+    """
+    policy = request.threshold_policy
+    if "threshold_policy" not in request.model_fields_set:
+        policy = Fixed(type="fixed", threshold=0.5)
+    if not isinstance(policy, WITHOUT_LABELS):
+        raise invalid_field("threshold_policy", f"{policy.type} needs labels; use fixed or review_capacity")
+    if request.calibration not in ("auto", "none"):
+        raise invalid_field("calibration", "needs labels, and the feature set has no label column")
+    return request.model_copy(update={"threshold_policy": policy})
