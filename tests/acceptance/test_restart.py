@@ -60,3 +60,29 @@ def test_killed_during_feature_engineering_and_training(own_app: RunningApp) -> 
         1,
         1,
     )
+
+
+def test_killed_during_a_search(own_app: RunningApp) -> None:
+    """The trials go on where they were, and the job ends with the winner's model."""
+    frame = flow.sample(20_000)
+    with own_app.client("scientist") as client:
+        dataset = flow.upload(client, frame, "searched")
+        feature_set_id = flow.compute_features(client, dataset["id"], "searched")
+        flow.wait(client, f"features/sets/{feature_set_id}")
+        search = {"method": "successive_halving", "trials": 9}
+        hyperparameters = {"n_estimators": 200, "early_stopping_rounds": None}
+        job_id = flow.start_training(client, feature_set_id, "searched", search=search, hyperparameters=hyperparameters)
+        route = f"training/jobs/{job_id}"
+        _when(client, route, lambda found: any(t["scores"] for t in found["metrics"]["search"]["trials"]))
+        own_app.kill()
+        own_app.start()
+        job = flow.wait(client, route)
+        model = flow.data(client.get(f"models/{job['model_id']}"))
+    found = job["metrics"]["search"]
+    assert [len(found["rungs"]), len(found["trials"])] == [3, 9]
+    winner = found["trials"][found["winner"]]
+    assert winner["status"] == "COMPLETED"
+    assert len(winner["scores"]) == 3
+    assert winner["hyperparameters"].items() <= model["hyperparameters"].items()
+    assert model["metrics"]["validation"]["auc_pr"] == pytest.approx(winner["score"], abs=1e-6)
+    assert _count(own_app, "ml_models") == 1
