@@ -44,9 +44,16 @@ from shared.training.split import temporal_split
 from shared.training.threshold import MaxF1
 from shared.training.training_set import FeatureTable, TrainingSet, build_table
 
-# Plain XGBoost: 300 trees of depth 6 at most, early stopping on average precision, everything else at its default.
-_PLAIN = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": 6, "eval_metric": "aucpr"}
-_PLAIN_ROUNDS, _PLAIN_PATIENCE = 300, 30
+# Plain XGBoost: early stopping on average precision, 300 trees of depth 6 at most, everything else at its default but
+# the learning rate: with the default 0.3 it ends far lower on these sets.
+_PLAIN = {
+    "objective": "binary:logistic",
+    "tree_method": "hist",
+    "learning_rate": 0.1,
+    "max_depth": 6,
+    "eval_metric": "aucpr",
+}
+_PLAIN_ROUNDS, _PLAIN_PATIENCE = 300, 40
 # ROC-AUC, average precision, recall at 1 % FPR of plain XGBoost on hand-made features.
 REFERENCES = {
     "sparkov": {
