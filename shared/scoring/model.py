@@ -97,7 +97,7 @@ class Reason:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Shapley values. ``kind`` says how they were made, and what ``base_value`` plus all contributions is: the
-    margin whose sigmoid is the score, or the score itself.
+    margin whose sigmoid is the score, or the score itself; calibrated or as it was before.
     """
 
     base_value: float
