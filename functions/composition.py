@@ -13,6 +13,7 @@ from shared.platform.settings import Settings, get_settings
 from shared.platform.telemetry import configure_logging, start_exporting
 
 if TYPE_CHECKING:
+    from shared.alerts.service import AlertService
     from shared.datasets.service import DatasetService
     from shared.features.service import FeatureService
     from shared.platform.blobs import BlobStore
@@ -63,6 +64,13 @@ class Services:
         from shared.users.service import UserService
 
         return UserService(self.database, utc_now, bootstrap_admins=self.settings.bootstrap_admins)
+
+    @cached_property
+    def alerts(self) -> "AlertService":
+        """What somebody should look at."""
+        from shared.alerts.service import AlertService
+
+        return AlertService(self.database, utc_now)
 
     @cached_property
     def datasets(self) -> "DatasetService":
@@ -122,6 +130,7 @@ class Services:
             self.database,
             self.blobs,
             self.registry,
+            self.alerts,
             utc_now,
             explain_always=self.settings.explain_always,
             queue_size=self.settings.scoring_queue_size,

@@ -298,6 +298,9 @@ CREATE TABLE alerts (
     triggered_retraining boolean DEFAULT false,
     retraining_job_id uuid,
     created_at timestamp with time zone DEFAULT now(),
+    cause text,
+    occurrences integer NOT NULL DEFAULT 1,
+    last_seen_at timestamp with time zone,
     CONSTRAINT alerts_pkey PRIMARY KEY (id),
     CONSTRAINT alerts_severity_check CHECK (severity IN ('INFO', 'WARNING', 'CRITICAL')),
     CONSTRAINT alerts_status_check CHECK (status IS NOT NULL AND (status IN ('ACTIVE', 'ACKNOWLEDGED', 'RESOLVED', 'DISMISSED'))),
@@ -310,6 +313,11 @@ CREATE INDEX idx_alerts_status ON alerts (status, created_at DESC);
 CREATE INDEX idx_alerts_model ON alerts (model_id, created_at DESC);
 CREATE INDEX idx_alerts_severity ON alerts (severity, created_at DESC);
 CREATE INDEX idx_alerts_active ON alerts (created_at DESC) WHERE status = 'ACTIVE';
+CREATE UNIQUE INDEX idx_alerts_open_cause ON alerts (cause) WHERE status IN ('ACTIVE', 'ACKNOWLEDGED');
+
+COMMENT ON COLUMN alerts.cause IS 'What is wrong, as a key: one open alert for each';
+COMMENT ON COLUMN alerts.occurrences IS 'How often the cause was noticed while the alert was open';
+COMMENT ON COLUMN alerts.last_seen_at IS 'When the cause was noticed last';
 
 CREATE TABLE audit_logs (
     id uuid NOT NULL DEFAULT gen_random_uuid(),

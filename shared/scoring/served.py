@@ -9,10 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from shared.alerts.model import Severity, Signal, Source
+from shared.alerts.service import AlertService
 from shared.features.online import OnlinePlan, compile_plan
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
-from shared.platform.errors import Conflict, DomainError, NotFound, Unavailable
+from shared.platform.errors import Conflict, DomainError, NotFound
 from shared.platform.telemetry import get_logger
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import Model
@@ -66,11 +68,13 @@ class ServedModels:
         self,
         registry: RegistryService,
         blobs: BlobStore,
+        alerts: AlertService,
         clock: Clock,
         before_production: "Callable[[ServedModel], Awaitable[None]]",
     ) -> None:
         self._registry = registry
         self._blobs = blobs
+        self._alerts = alerts
         self._clock = clock
         self._before_production = before_production
         self._models: OrderedDict[UUID, ServedModel] = OrderedDict()
@@ -165,13 +169,37 @@ class ServedModels:
 
     async def _read(self, model_id: UUID) -> ServedModel:
         from shared.training.artifact_store import read_artifact
-        from shared.training.artifacts import REPORT
+        from shared.training.artifacts import REPORT, ArtifactError
 
         model = await self._registry.get(model_id)
-        if model.artifact_sha256 is None:
-            raise Unavailable("the model has no verified artifact", target="model")
-        files = await read_artifact(self._blobs, model.id, without=(REPORT,))
-        return await asyncio.to_thread(_served, model, files)
+        try:
+            if model.artifact_sha256 is None:
+                raise ArtifactError("the model has no verified artifact", target="model")
+            files = await read_artifact(self._blobs, model.id, without=(REPORT,))
+            served = await asyncio.to_thread(_served, model, files)
+        except ArtifactError as error:
+            await self._alerts.report(_unreadable(model, error))
+            raise
+        await self._alerts.clear(_cause(model_id))
+        return served
+
+
+def _cause(model_id: UUID) -> str:
+    return f"model_artifact:{model_id}"
+
+
+def _unreadable(model: Model, error: DomainError) -> Signal:
+    serves = model.status is ModelStatus.PRODUCTION
+    return Signal(
+        cause=_cause(model.id),
+        source=Source.SYSTEM,
+        alert_type="MODEL_ARTIFACT",
+        severity=Severity.CRITICAL if serves else Severity.WARNING,
+        title=f"The files of model {model.name} {model.version} cannot be served",
+        description=f"{error.message}. " + ("Its predecessor goes on serving, where there is one." if serves else ""),
+        details={"file": error.target, "status": model.status.value},
+        model_id=model.id,
+    )
 
 
 def _served(model: Model, files: Mapping[str, bytes]) -> ServedModel:

@@ -11,6 +11,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.alerts.service import AlertService
 from shared.features.history.store import RETENTION, HistoryStore
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
@@ -39,6 +40,7 @@ class ScoringService:
         database: Database,
         blobs: BlobStore,
         registry: RegistryService,
+        alerts: AlertService,
         clock: Clock,
         *,
         explain_always: bool = False,
@@ -53,7 +55,7 @@ class ScoringService:
         self._registry = registry
         self._history = HistoryStore(database, clock, retention=history_retention)
         self._top_up = HistoryTopUp(database, self._history, clock)
-        self._models = ServedModels(registry, blobs, clock, self._top_up.before_serving)
+        self._models = ServedModels(registry, blobs, alerts, clock, self._top_up.before_serving)
         self._batcher: MicroBatcher[Request, Answer] = MicroBatcher(
             BatchScorer(database, self._models, self._history, clock),
             lanes=_LANES,

@@ -166,6 +166,8 @@ VALID_BODIES: dict[str, dict[str, Any]] = {
     "promote_model": {"target_status": "STAGING", "reason": "test"},
     "rollback_model": {"reason": "test"},
     "archive_model": {"reason": "test"},
+    "resolve_alert": {"resolution_notes": "test"},
+    "dismiss_alert": {"reason": "test"},
 }
 
 BAD_BODIES: list[tuple[str, bytes, str, tuple[int, ...]]] = [

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from psycopg.types.json import Jsonb
 
+from shared.alerts.service import AlertService
 from shared.features.batch import transform
 from shared.features.config import FeatureConfig, HistoryFeature
 from shared.features.history.backfill import backfill, dataset_events
@@ -67,7 +68,9 @@ class Served:
         self.blobs = blobs
         self.artifact = packed_model(frame, CONFIG)
         self.plan = FeaturePlan.model_validate_json(self.artifact.files["plan.json"])
-        self.scoring = ScoringService(database, blobs, RegistryService(database, utc_now), utc_now)
+        self.scoring = ScoringService(
+            database, blobs, RegistryService(database, utc_now), AlertService(database, utc_now), utc_now
+        )
 
     async def promote(self) -> None:
         """Put the model in production."""

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from psycopg.types.json import Jsonb
 
+from shared.alerts.service import AlertService
 from shared.audit.model import Origin
 from shared.features.batch import transform
 from shared.features.config import FeatureConfig, HistoryFeature
@@ -61,7 +62,7 @@ class Models:
     def __init__(self, database: Database, blobs: BlobStore, origin: Origin, caller: Caller) -> None:
         self.database = database
         self.registry = RegistryService(database, utc_now)
-        self.scoring = ScoringService(database, blobs, self.registry, utc_now)
+        self.scoring = ScoringService(database, blobs, self.registry, AlertService(database, utc_now), utc_now)
         self.plans: dict[UUID, FeaturePlan] = {}
         self.blobs = blobs
         self._origin = origin
@@ -194,7 +195,10 @@ async def test_two_workers_at_once_add_each_event_once(models: Models) -> None:
             ],
         )  # fmt: skip
     candidate = await models.trained(CANDIDATE, STAGING)
-    workers = [ScoringService(models.database, models.blobs, models.registry, utc_now) for _ in range(2)]
+    workers = [
+        ScoringService(models.database, models.blobs, models.registry, AlertService(models.database, utc_now), utc_now)
+        for _ in range(2)
+    ]
     assert sum(await asyncio.gather(*(worker.top_up_history() for worker in workers))) == 2 * rows
     assert await models.events(candidate) == 2 * rows
     async with models.database.connection() as conn:

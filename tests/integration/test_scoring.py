@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
+from shared.alerts.model import Alert, AlertStatus, Severity, Source
+from shared.alerts.service import AlertService
 from shared.audit.model import Origin
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
@@ -38,7 +40,8 @@ class Platform:
         self.gate = gate
         self.now: datetime | None = None
         self.registry = RegistryService(database, utc_now)
-        self.scoring = ScoringService(database, blobs, self.registry, self.clock, deadline_seconds=4)
+        self.alerts = AlertService(database, utc_now)
+        self.scoring = ScoringService(database, blobs, self.registry, self.alerts, self.clock, deadline_seconds=4)
         self._origin = origin
         self._caller = caller
 
@@ -83,6 +86,22 @@ class Platform:
                 return
             await asyncio.sleep(0.02)
         raise AssertionError("another model still scores")
+
+    async def alert(self, status: AlertStatus) -> Alert:
+        """The only alert of this status."""
+        found, total = await self.alerts.list_page(
+            status=status, severity=None, source_type=None, model_id=None, limit=10, offset=0
+        )
+        assert total == 1
+        return found[0]
+
+    async def noticed_again(self, alert: Alert) -> None:
+        """Return when the cause of an open alert was noticed once more."""
+        for _ in range(500):
+            if (await self.alert(AlertStatus.ACTIVE)).occurrences > alert.occurrences:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError("nobody noticed")
 
     async def stored(self) -> list[UUID]:
         """The models of the stored predictions."""
@@ -151,6 +170,36 @@ async def test_a_model_that_cannot_be_loaded_leaves_its_predecessor_serving(plat
     assert await platform.score() == first  # not tried again at once
     platform.now = utc_now() + timedelta(seconds=31)
     await platform.becomes(second)
+
+
+@pytest.mark.parametrize("harm", ["lost", "truncated", "altered"])
+async def test_files_that_cannot_be_served_raise_an_alert_until_they_can(platform: Platform, harm: str) -> None:
+    """One alert, which names the model and the file and counts; it resolves itself when the model serves."""
+    first = await platform.promoted()
+    await platform.score()
+    second = await platform.trained()
+    artifact = packed_model(model_id=second)
+    path = f"models/{second}/model.ubj"
+    if harm == "lost":
+        await platform.blobs.delete_prefix(path)
+    else:
+        content = artifact.files["model.ubj"]
+        harmed = content[:-1] if harm == "truncated" else content[:-1] + bytes([content[-1] ^ 1])
+        await platform.blobs.upload_bytes(path, harmed)
+    await platform.move(second, ModelStatus.STAGING, ModelStatus.PRODUCTION)
+    assert await platform.score() == first
+    alert = await platform.alert(AlertStatus.ACTIVE)
+    assert (alert.source_type, alert.severity, alert.model_id) == (Source.SYSTEM, Severity.CRITICAL, second)
+    assert (alert.details or {})["file"] == "model.ubj"
+
+    platform.now = utc_now() + timedelta(seconds=31)
+    assert await platform.score() == first
+    await platform.noticed_again(alert)
+
+    await platform.blobs.upload_bytes(path, artifact.files["model.ubj"])
+    platform.now += timedelta(seconds=31)
+    await platform.becomes(second)
+    assert (await platform.alert(AlertStatus.RESOLVED)).id == alert.id
 
 
 async def test_silent_blob_storage_does_not_stop_scoring(platform: Platform) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from shared.alerts.service import AlertService
 from shared.audit.model import Origin
 from shared.features.config import FeatureConfig
 from shared.features.model import FeatureSetRequest, FeatureSetStatus
@@ -87,7 +88,7 @@ async def test_a_job_of_every_algorithm_ends_in_a_model_that_scores_and_explains
     for target in (ModelStatus.STAGING, ModelStatus.PRODUCTION):
         request_to = PromotionRequest(target_status=target, reason="a test")
         await registry.promote(model.id, request_to, caller=system, origin=origin)
-    scoring = ScoringService(database, blobs, registry, utc_now, deadline_seconds=30)
+    scoring = ScoringService(database, blobs, registry, AlertService(database, utc_now), utc_now, deadline_seconds=30)
     answer = await scoring.score(RISKY, model_id=None, explain=True)
     assert answer.model.id == model.id
     assert answer.found is not None
@@ -144,7 +145,7 @@ async def test_data_without_labels_goes_all_the_way(
     registry = RegistryService(database, utc_now)
     to_staging = PromotionRequest(target_status=ModelStatus.STAGING, reason="a test")
     await registry.promote(done.model_id, to_staging, caller=system, origin=origin)
-    scoring = ScoringService(database, blobs, registry, utc_now, deadline_seconds=30)
+    scoring = ScoringService(database, blobs, registry, AlertService(database, utc_now), utc_now, deadline_seconds=30)
     unusual = await scoring.score({**RISKY, "amount": 5000.0}, model_id=done.model_id, explain=True)
     usual = await scoring.score({**RISKY, "amount": 20.0}, model_id=done.model_id, explain=True)
     assert unusual.prediction.score > usual.prediction.score

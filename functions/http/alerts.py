@@ -1,0 +1,70 @@
+"""Alerts: look, acknowledge, resolve, dismiss."""
+
+from uuid import UUID
+
+import azure.durable_functions as df
+
+from functions.endpoint import Call, Reply, endpoint
+from functions.requests import PageQuery
+from shared.alerts.model import AlertStatus, Dismissal, Resolution, Severity, Source
+
+bp = df.Blueprint()
+
+
+class AlertQuery(PageQuery):
+    """Filters of the list."""
+
+    status: AlertStatus | None = None
+    severity: Severity | None = None
+    source_type: Source | None = None
+    model_id: UUID | None = None
+
+
+@endpoint(bp, "GET", "alerts", summary="List alerts, newest first", query=AlertQuery)
+async def list_alerts(call: Call) -> Reply:
+    """One page of alerts."""
+    query: AlertQuery = call.query
+    alerts, total = await call.services.alerts.list_page(
+        status=query.status,
+        severity=query.severity,
+        source_type=query.source_type,
+        model_id=query.model_id,
+        limit=query.page_size,
+        offset=query.offset,
+    )
+    return Reply(alerts, pagination=query.pagination(total))
+
+
+@endpoint(bp, "GET", "alerts/{alert_id:guid}", summary="One alert")
+async def get_alert(call: Call) -> Reply:
+    """What is wrong, since when, how often it was noticed, and what became of it."""
+    return Reply(await call.services.alerts.get(call.path_id("alert_id")))
+
+
+@endpoint(bp, "POST", "alerts/{alert_id:guid}/acknowledge", summary="Take an alert over")
+async def acknowledge_alert(call: Call) -> Reply:
+    """It stays open; others see who looks after it."""
+    alert_id = call.path_id("alert_id")
+    return Reply(await call.services.alerts.acknowledge(alert_id, caller=call.caller, origin=call.origin))
+
+
+@endpoint(bp, "POST", "alerts/{alert_id:guid}/resolve", summary="Resolve an alert", body=Resolution)
+async def resolve_alert(call: Call) -> Reply:
+    """Settled, with a word on how."""
+    alert = await call.services.alerts.close(
+        call.path_id("alert_id"),
+        AlertStatus.RESOLVED,
+        call.body.resolution_notes,
+        caller=call.caller,
+        origin=call.origin,
+    )
+    return Reply(alert)
+
+
+@endpoint(bp, "POST", "alerts/{alert_id:guid}/dismiss", summary="Dismiss an alert", body=Dismissal)
+async def dismiss_alert(call: Call) -> Reply:
+    """It needs nothing, with the reason."""
+    alert = await call.services.alerts.close(
+        call.path_id("alert_id"), AlertStatus.DISMISSED, call.body.reason, caller=call.caller, origin=call.origin
+    )
+    return Reply(alert)

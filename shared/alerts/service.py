@@ -1,0 +1,125 @@
+"""Use cases of alerts."""
+
+from typing import Final
+from uuid import UUID
+
+from shared.alerts import repository
+from shared.alerts.model import Alert, AlertStatus, Severity, Signal, Source, check_move
+from shared.audit import service as audit
+from shared.audit.model import Origin
+from shared.platform.clock import Clock
+from shared.platform.database import Connection, Database
+from shared.platform.errors import NotFound, Unavailable
+from shared.platform.telemetry import get_logger
+from shared.users.model import Caller
+
+ALERT_REPORTED: Final = "alert_reported"
+ALERT_NOT_REPORTED: Final = "alert_not_reported"
+
+_GONE: Final = "resolved by itself: the cause is gone"
+_log = get_logger("alerts")
+
+
+class AlertService:
+    """Noticing that something is wrong, and settling it."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def report(self, signal: Signal) -> None:
+        """Open an alert, or refresh the one that is open for the same cause.
+
+        Never raises because the database is away: whoever reports has other work to do, and the log has the signal.
+        """
+        try:
+            async with self._database.connection() as conn:
+                alert = await repository.report(conn, signal, self._clock())
+        except Unavailable:
+            _log.error(ALERT_NOT_REPORTED, cause=signal.cause, severity=signal.severity.value)
+        else:
+            _log.warning(
+                ALERT_REPORTED,
+                alert_id=str(alert.id),
+                cause=signal.cause,
+                severity=alert.severity.value,
+                occurrences=alert.occurrences,
+            )
+
+    async def clear(self, cause: str) -> None:
+        """The cause is gone: its open alert, if any, is resolved. Never raises because the database is away."""
+        try:
+            async with self._database.connection() as conn:
+                await repository.clear(conn, cause, _GONE, self._clock())
+        except Unavailable:
+            _log.warning(ALERT_NOT_REPORTED, cause=cause, severity="none")
+
+    async def get(self, alert_id: UUID) -> Alert:
+        """One alert.
+
+        :raises NotFound: there is none with this id.
+        """
+        async with self._database.connection() as conn:
+            return _found(await repository.get(conn, alert_id))
+
+    async def list_page(
+        self,
+        *,
+        status: AlertStatus | None,
+        severity: Severity | None,
+        source_type: Source | None,
+        model_id: UUID | None,
+        limit: int,
+        offset: int,
+    ) -> tuple[list[Alert], int]:
+        """One page of alerts, newest first, and how many the filters leave."""
+        filters = {"status": status, "severity": severity, "source_type": source_type, "model_id": model_id}
+        async with self._database.connection() as conn:
+            return await repository.list_page(conn, filters, limit=limit, offset=offset)
+
+    async def acknowledge(self, alert_id: UUID, *, caller: Caller, origin: Origin) -> Alert:
+        """Somebody looks after it; it stays open.
+
+        :raises NotFound: there is none with this id.
+        :raises Conflict: it is not ACTIVE.
+        """
+        async with self._database.transaction() as conn:
+            before = await self._movable(conn, alert_id, AlertStatus.ACKNOWLEDGED)
+            after = await repository.acknowledge(conn, alert_id, caller.user_id, self._clock())
+            await self._audit(conn, before, after, caller, origin)
+        return after
+
+    async def close(self, alert_id: UUID, status: AlertStatus, notes: str, *, caller: Caller, origin: Origin) -> Alert:
+        """Settle it: RESOLVED, or DISMISSED as needing nothing. The same cause, noticed again, opens a new one.
+
+        :raises NotFound: there is none with this id.
+        :raises Conflict: it is not open.
+        """
+        async with self._database.transaction() as conn:
+            before = await self._movable(conn, alert_id, status)
+            after = await repository.close(conn, alert_id, status, caller.user_id, notes, self._clock())
+            await self._audit(conn, before, after, caller, origin)
+        return after
+
+    async def _movable(self, conn: Connection, alert_id: UUID, target: AlertStatus) -> Alert:
+        found = _found(await repository.get(conn, alert_id, lock=True))
+        check_move(found.status, target)
+        return found
+
+    async def _audit(self, conn: Connection, before: Alert, after: Alert, caller: Caller, origin: Origin) -> None:
+        await audit.record(
+            conn,
+            origin,
+            caller,
+            action="UPDATE",
+            resource_type="alert",
+            resource_id=after.id,
+            old={"status": before.status.value},
+            new={"status": after.status.value, "resolution_notes": after.resolution_notes},
+        )
+
+
+def _found(alert: Alert | None) -> Alert:
+    if alert is None:
+        raise NotFound("no alert has this id", target="alert_id")
+    return alert

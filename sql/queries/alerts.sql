@@ -1,0 +1,85 @@
+-- name: report_alert
+-- An alert for a cause, or one more occurrence of the alert that is open for it. Severity never falls while it is open.
+INSERT INTO alerts AS a (
+    id, model_id, source_type, source_id, alert_type, severity, title, description, details, cause, last_seen_at,
+    created_at
+)
+VALUES (
+    %(id)s, %(model_id)s, %(source_type)s, %(source_id)s, %(alert_type)s, %(severity)s, %(title)s, %(description)s,
+    %(details)s, %(cause)s, %(now)s, %(now)s
+)
+ON CONFLICT (cause) WHERE status IN ('ACTIVE', 'ACKNOWLEDGED') DO UPDATE
+SET occurrences = a.occurrences + 1,
+    last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at),
+    source_id = excluded.source_id,
+    severity = CASE
+        WHEN array_position(ARRAY['INFO', 'WARNING', 'CRITICAL'], excluded.severity::text)
+           > array_position(ARRAY['INFO', 'WARNING', 'CRITICAL'], a.severity::text) THEN excluded.severity
+        ELSE a.severity
+    END,
+    title = excluded.title,
+    description = excluded.description,
+    details = excluded.details
+RETURNING *;
+
+-- name: clear_alert
+-- The open alert of a cause that is gone is resolved by itself.
+UPDATE alerts
+SET status = 'RESOLVED',
+    resolved_at = %(now)s,
+    resolution_notes = %(notes)s
+WHERE cause = %(cause)s
+  AND status IN ('ACTIVE', 'ACKNOWLEDGED')
+RETURNING id;
+
+-- name: get_alert
+-- One alert.
+SELECT *
+FROM alerts
+WHERE id = %(alert_id)s;
+
+-- name: lock_alert
+-- One alert, held until the transaction ends.
+SELECT *
+FROM alerts
+WHERE id = %(alert_id)s
+FOR UPDATE;
+
+-- name: list_alerts
+-- One page of alerts, newest first.
+SELECT *
+FROM alerts
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(severity)s::text IS NULL OR severity = %(severity)s)
+  AND (%(source_type)s::text IS NULL OR source_type = %(source_type)s)
+  AND (%(model_id)s::uuid IS NULL OR model_id = %(model_id)s)
+ORDER BY created_at DESC, id
+LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: count_alerts
+-- How many alerts the same filters leave.
+SELECT count(*) AS total
+FROM alerts
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(severity)s::text IS NULL OR severity = %(severity)s)
+  AND (%(source_type)s::text IS NULL OR source_type = %(source_type)s)
+  AND (%(model_id)s::uuid IS NULL OR model_id = %(model_id)s);
+
+-- name: acknowledge_alert
+-- Somebody looks after it.
+UPDATE alerts
+SET status = 'ACKNOWLEDGED',
+    acknowledged_by = %(user_id)s,
+    acknowledged_at = %(now)s
+WHERE id = %(alert_id)s
+RETURNING *;
+
+-- name: close_alert
+-- Somebody has settled it, or says that it needs nothing.
+UPDATE alerts
+SET status = %(status)s,
+    resolved_by = %(user_id)s,
+    resolved_at = %(now)s,
+    resolution_notes = %(notes)s
+WHERE id = %(alert_id)s
+RETURNING *;
