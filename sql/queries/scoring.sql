@@ -12,13 +12,11 @@ stored AS (
         confidence, explanation, latency_ms, created_at
     )
     SELECT
-        row.id, %(model_id)s, row.transaction_id, row.input_features::jsonb, row.fraud_score, row.is_fraud,
-        row.confidence, row.explanation::jsonb, row.latency_ms, row.created_at
-    FROM unnest(
-        %(ids)b::uuid[], %(transaction_ids)b::text[], %(inputs)b::text[], %(scores)b::float8[], %(decisions)b::bool[],
-        %(confidences)b::float8[], %(explanations)b::text[], %(latencies)b::int[], %(times)b::timestamptz[]
-    ) AS row (
-        id, transaction_id, input_features, fraud_score, is_fraud, confidence, explanation, latency_ms, created_at
+        row.id, %(model_id)s, row.transaction_id, row.input_features, row.fraud_score, row.is_fraud,
+        row.confidence, row.explanation, row.latency_ms, row.created_at
+    FROM json_to_recordset(%(rows)s::json) AS row (
+        id uuid, transaction_id text, input_features jsonb, fraud_score float8, is_fraud boolean,
+        confidence float8, explanation jsonb, latency_ms integer, created_at timestamptz
     )
     WHERE %(expected_production_id)s::uuid IS NULL
        OR EXISTS (SELECT FROM production WHERE id = %(expected_production_id)s::uuid)
@@ -40,13 +38,11 @@ stored AS (
         confidence, explanation, latency_ms, created_at
     )
     SELECT
-        row.id, %(model_id)s, row.transaction_id, row.input_features::jsonb, row.fraud_score, row.is_fraud,
-        row.confidence, row.explanation::jsonb, row.latency_ms, row.created_at
-    FROM unnest(
-        %(ids)b::uuid[], %(transaction_ids)b::text[], %(inputs)b::text[], %(scores)b::float8[], %(decisions)b::bool[],
-        %(confidences)b::float8[], %(explanations)b::text[], %(latencies)b::int[], %(times)b::timestamptz[]
-    ) AS row (
-        id, transaction_id, input_features, fraud_score, is_fraud, confidence, explanation, latency_ms, created_at
+        row.id, %(model_id)s, row.transaction_id, row.input_features, row.fraud_score, row.is_fraud,
+        row.confidence, row.explanation, row.latency_ms, row.created_at
+    FROM json_to_recordset(%(rows)s::json) AS row (
+        id uuid, transaction_id text, input_features jsonb, fraud_score float8, is_fraud boolean,
+        confidence float8, explanation jsonb, latency_ms integer, created_at timestamptz
     )
     WHERE %(expected_production_id)s::uuid IS NULL
        OR EXISTS (SELECT FROM production WHERE id = %(expected_production_id)s::uuid)
@@ -55,10 +51,9 @@ stored AS (
 remembered AS (
     INSERT INTO entity_events (layout, entity, key, occurred_at, id_hash, payload)
     SELECT %(layout)s::smallint, event.*
-    FROM unnest(
-        %(event_entities)b::smallint[], %(event_keys)b::bigint[], %(event_times)b::timestamptz[],
-        %(event_ids)b::bigint[], %(event_payloads)b::bytea[]
-    ) AS event
+    FROM json_to_recordset(%(events)s::json) AS event (
+        entity smallint, key bigint, occurred_at timestamptz, id_hash bigint, payload bytea
+    )
     WHERE EXISTS (SELECT FROM stored)
     ON CONFLICT (layout, entity, key, occurred_at, id_hash) DO NOTHING
 )

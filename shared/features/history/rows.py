@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,21 @@ class EventRows:
     occurred: list[datetime] = field(default_factory=list)
     id_hashes: list[int | None] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Row by row, by the names of their columns, as JSON takes them."""
+        return [
+            {
+                "entity": entity,
+                "key": key,
+                "occurred_at": occurred,
+                "id_hash": id_hash,
+                "payload": f"\\x{payload.hex()}",
+            }
+            for entity, key, occurred, id_hash, payload in zip(
+                self.entities, self.keys, self.occurred, self.id_hashes, self.payloads, strict=True
+            )
+        ]
 
 
 @dataclass(frozen=True, slots=True)

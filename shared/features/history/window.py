@@ -6,8 +6,7 @@ double-precision operations in the same order.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,7 @@ NAN: Final = float("nan")
 _SMALL: Final = 2**26
 
 
-@dataclass(frozen=True, slots=True)
-class EntityHistory:
+class EntityHistory(NamedTuple):
     """The newest events of one key before one moment, at most the plan's ``history_limit``, in ascending order of time.
 
     ``time_us`` (n,), ``numbers`` (k, n), ``codes`` (c, n), ``known_at_us`` (n,): int64, ``MISSING`` where there is
