@@ -65,6 +65,8 @@ def load_booster(model: bytes) -> "xgboost.Booster":
     :raises ValueError: XGBoost cannot read it.
     """
     xgb = load_xgboost()
+    if len(model) < 2:  # XGBoost looks at the second byte before it looks at the length
+        raise ValueError("not an XGBoost model: no content")
     booster: xgboost.Booster = xgb.Booster()
     try:
         booster.load_model(bytearray(model))

@@ -1,8 +1,9 @@
 """Random forest: scikit-learn grows it some trees a round, XGBoost's predictor serves it.
 
 Every round's trees come from a seed that the round number gives, so a run goes on from the converted trees alone. The
-share of frauds in a leaf is corrected for weight and undersampling leaf by leaf, and the score is the mean over trees:
-a probability whose parts add up without a link function, so contributions are in probability.
+share of frauds in a leaf is drawn towards the base rate by two rows (the m-estimate of Cestnik 1990: a leaf of few rows
+is not certain) and then corrected for weight and undersampling. The score is the mean over trees: a probability whose
+parts add up without a link function, so contributions are in probability.
 """
 
 from collections.abc import Hashable, Mapping
@@ -21,6 +22,7 @@ from shared.training.progress import RoundFigures, TrainingProgress
 from shared.training.training_set import TrainingSet
 
 TREES_A_ROUND = 4
+_PRIOR_ROWS = 2.0  # at the base rate, that every leaf is taken to have besides its own
 
 
 class RandomForestHyperparameters(LabelledHyperparameters):
@@ -28,7 +30,7 @@ class RandomForestHyperparameters(LabelledHyperparameters):
 
     n_estimators: int = Field(100, ge=1, le=1000, description=f"Trees; they grow {TREES_A_ROUND} a round")
     max_depth: int = Field(10, ge=1, le=20, description="Deepest level of a tree; explaining costs its square")
-    min_samples_leaf: int = Field(5, ge=1, description="Fewest rows in a leaf: more is more cautious")
+    min_samples_leaf: int = Field(20, ge=1, description="Fewest rows in a leaf: more is more cautious")
     max_features: Annotated[float, Field(gt=0, le=1)] | Literal["sqrt", "log2"] = Field(
         "sqrt", description="Features that a split may choose from: a share, or the root or log of all"
     )
@@ -171,8 +173,11 @@ class _Growing:
 def _corrected(tree: Any, sample: FitSample) -> Trees:
     """A tree whose values are probabilities in the data as it is, and whose covers count rows of it."""
     share: npt.NDArray[np.float64] = tree.value[:, 0, 1]
-    fraud, genuine = share * sample.odds_factor, 1 - share
-    return of_scikit_learn(tree, fraud / (fraud + genuine), tree.weighted_n_node_samples * (fraud + genuine))
+    rows = tree.weighted_n_node_samples
+    prior = 1 / (1 + np.exp(-sample.log_odds))
+    drawn = (share * rows + _PRIOR_ROWS * prior) / (rows + _PRIOR_ROWS)
+    fraud, genuine = drawn * sample.odds_factor, 1 - drawn
+    return of_scikit_learn(tree, fraud / (fraud + genuine), rows * (share * sample.odds_factor + 1 - share))
 
 
 def _averaged(trees: Trees, features: int) -> bytes:

@@ -93,3 +93,14 @@ def test_inferring_twice_changes_nothing() -> None:
     """A complete configuration is a fixed point, so a stored one can be sent again."""
     once = infer_config(_schema(SPARKOV), FeatureConfig())
     assert infer_config(_schema(SPARKOV), once) == once
+
+
+def test_a_label_given_as_null_means_that_nothing_is_labelled() -> None:
+    """No column becomes the label, nor the one that looks like it a feature; what needs labels is refused."""
+    config = infer_config(_schema(SPARKOV), FeatureConfig(label_column=None))
+    assert config.label_column is None
+    assert "is_fraud" in (config.excluded_columns or ())
+    assert infer_config(_schema(SPARKOV), config) == config
+    for needs in ({"target_columns": ("category",)}, {"label_delay_days": 7.0}):
+        with pytest.raises(InvalidContent, match="needs labels"):
+            infer_config(_schema(SPARKOV), FeatureConfig.model_validate({"label_column": None, **needs}))
