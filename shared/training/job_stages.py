@@ -139,13 +139,13 @@ class JobStages:
         self._runs.drop(job_id)
         if job.status.final:
             await self._delete(job_prefix(job_id))
-            if self._cluster is not None and self._cluster.trains(job.algorithm):
-                with suppress(Unavailable):  # a cluster that is away holds no rows
-                    await asyncio.to_thread(self._cluster.forget, job_id)
             if job.status is JobStatus.COMPLETED:
                 _log.info(JOB_COMPLETED, job_id=str(job_id), model_id=str(job.model_id))
             else:
                 await self._delete(model_prefix(model_id_of(job_id)))
+                if self._cluster is not None and self._cluster.trains(job.algorithm):
+                    with suppress(Unavailable):  # a cluster that is away holds no rows
+                        await asyncio.to_thread(self._cluster.forget, job_id)
         return StageResult(status=job.status.value, finished=True)
 
     async def _delete(self, prefix: str) -> None:
