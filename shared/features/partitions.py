@@ -7,13 +7,15 @@ bucket or one range, whatever the dataset's size, and the features are those of 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import xor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.features.batch import SCRATCH_ROWS, entity_parts, event_columns, history_columns
 from shared.features.history.events import encode_frame
 from shared.features.inputs import Read, batch_input, column_named
-from shared.features.tables import ROW_GROUP, context_columns, write_features
+from shared.features.tables import ROW_GROUP, context_columns, table_columns
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 _ROW: Final = "__row"
 _RANGE: Final = "__range"
 _BUCKET: Final = "__bucket"
+# How files between two steps are written.
+_SCRATCH: Final[Any] = {"compression": "lz4", "row_group_size": SCRATCH_ROWS}
 # Times from which the bounds of the ranges are told.
 _SAMPLE: Final = 100_000
 
@@ -59,10 +63,10 @@ class DatasetCutter:
         :raises InvalidContent: the dataset does not fit the plan.
         """
         part = entity_parts(self._plan)[entity]
-        key = (f"category:{column}" for column in part.layout.entities[0])
+        key = [f"category:{column}" for column in part.layout.entities[0]]
         buckets = -(-self._rows // self._part_rows)
         events = self._frame.select(_ROW, _RANGE, *event_columns(self._plan, part.layout, self._frame))
-        return _sink(events.with_columns(_hash(key, buckets).alias(_BUCKET)), _BUCKET, folder)
+        return _sink(events.with_columns(_bucket(key, buckets).alias(_BUCKET)), _BUCKET, folder)
 
     def _range(self, frame: "pl.LazyFrame") -> "pl.Expr":
         """The range of each row. Rows without a time come last, in the order of the file."""
@@ -74,7 +78,7 @@ class DatasetCutter:
             return timeless.cast(pl.UInt32)
         instant = batch_input(Read(column, "instant"), "datetime")
         cuts = self._cuts(frame, instant)
-        # Not one comparison after the other but all: a row has few, and Polars has no streaming search.
+        # The ranges are few, and a search in sorted times would leave the streaming engine.
         later = pl.sum_horizontal(pl.lit(0, pl.UInt32), *((instant > cut).cast(pl.UInt32) for cut in cuts))
         return pl.when(instant.is_not_null()).then(later).otherwise(len(cuts) + 1 + timeless).cast(pl.UInt32)
 
@@ -107,7 +111,7 @@ def write_history(
     for number in ranges:
         file = folder / f"history-{number}.parquet"
         here = found.filter(pl.col(_RANGE) == number).drop(_RANGE)
-        here.write_parquet(file, compression="lz4", row_group_size=SCRATCH_ROWS)
+        here.write_parquet(file, **_SCRATCH)
         yield number, file
 
 
@@ -132,7 +136,8 @@ def write_range(plan: "FeaturePlan", rows: Path, histories: Mapping[int, Sequenc
             raise RuntimeError(f"the history of entity {entity} has {len(found)} of {len(numbers)} rows")
         parts.append(_scratch(found.drop(_ROW), scratch / f"history-{entity}.parquet"))
         del found
-    write_features(plan, pl.concat(parts, how="horizontal"), table, "lz4")
+    frame = pl.concat(parts, how="horizontal")
+    frame.select(table_columns(plan, frame)).sink_parquet(table, **_SCRATCH, engine="streaming")
 
 
 def join_ranges(parts: Sequence[Path], table: Path) -> None:
@@ -145,17 +150,17 @@ def join_ranges(parts: Sequence[Path], table: Path) -> None:
 def _scratch(frame: "pl.DataFrame", file: Path) -> "pl.LazyFrame":
     import polars as pl
 
-    frame.write_parquet(file, compression="lz4", row_group_size=SCRATCH_ROWS)
+    frame.write_parquet(file, **_SCRATCH)
     return pl.scan_parquet(file)
 
 
-def _hash(columns: Iterator[str], buckets: int) -> "pl.Expr":
-    """A bucket for each key, also for those with missing parts, so that every row is in one."""
+def _bucket(columns: Sequence[str], buckets: int) -> "pl.Expr":
+    """The bucket of each key, also of keys with missing parts, so that every row is in one."""
     import polars as pl
 
     # Only this one pass decides, so that it does not matter whether another release hashes alike.
-    hashes = [pl.col(column).hash(seed) for seed, column in enumerate(columns)]
-    return (pl.fold(pl.lit(0, pl.UInt64), lambda mixed, part: mixed ^ part, hashes) % buckets).cast(pl.UInt32)
+    hashes = (pl.col(column).hash(seed) for seed, column in enumerate(columns))
+    return (reduce(xor, hashes) % buckets).cast(pl.UInt32)
 
 
 def _sink(frame: "pl.LazyFrame", key: str, folder: Path) -> dict[int, Path]:
@@ -169,7 +174,7 @@ def _sink(frame: "pl.LazyFrame", key: str, folder: Path) -> dict[int, Path]:
         return found.setdefault(number, folder / f"{number}.parquet")
 
     target = pl.PartitionBy(
-        folder, key=key, include_key=key == _RANGE, file_path_provider=place, approximate_bytes_per_file=None
+        folder, key=key, include_key=False, file_path_provider=place, approximate_bytes_per_file=None
     )
-    frame.sink_parquet(target, compression="lz4", row_group_size=SCRATCH_ROWS, engine="streaming")
+    frame.sink_parquet(target, **_SCRATCH, engine="streaming")
     return dict(sorted(found.items()))

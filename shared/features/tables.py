@@ -7,7 +7,7 @@ unknown), ``__time`` (Datetime in microseconds, UTC), ``__id`` (String) and ``__
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from shared.features.batch import feature_expressions, with_history
 from shared.features.config import FeatureConfig
@@ -92,15 +92,13 @@ def write_feature_table(plan: FeaturePlan, dataset: Path, table: Path) -> None:
     if plan.config.time_column is not None:
         frame = _in_order(frame, plan.config.time_column)
     with tempfile.TemporaryDirectory(prefix="history-", dir=table.parent) as scratch:
-        write_features(plan, with_history(plan, frame, Path(scratch)), table)
+        frame = with_history(plan, frame, Path(scratch))
+        frame.select(table_columns(plan, frame)).sink_parquet(table, row_group_size=ROW_GROUP, engine="streaming")
 
 
-def write_features(
-    plan: FeaturePlan, frame: "pl.LazyFrame", table: Path, compression: Literal["zstd", "lz4"] = "zstd"
-) -> None:
-    """Write features and context of ``frame``, whose history ``batch.with_history`` has added, in its order of rows."""
-    columns = [*feature_expressions(plan, frame), *_context(plan.config, frame)]
-    frame.select(columns).sink_parquet(table, compression=compression, row_group_size=ROW_GROUP, engine="streaming")
+def table_columns(plan: FeaturePlan, frame: "pl.LazyFrame") -> "list[pl.Expr]":
+    """The columns of the feature table, over a ``frame`` that has its history from ``batch.with_history``."""
+    return [*feature_expressions(plan, frame), *_context(plan.config, frame)]
 
 
 def context_columns(config: FeatureConfig, frame: "pl.LazyFrame") -> tuple[str, ...]:
