@@ -22,9 +22,9 @@ _CLOCK_SKEW = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # Moments this near share a reading, made for this many events between them.
-_NEARLY = timedelta(minutes=10)
+_NEARLY_US = 600_000_000
 _EVENTS_BETWEEN = 64
-_Pair = tuple[int, int, datetime]  # position of the entity, key, before
+_Pair = tuple[int, int, int]  # position of the entity, key, before which microsecond since 1970
 #: From PostgreSQL's epoch, the year 2000, to Unix's: timestamps are sent as microseconds since then.
 POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 INFINITY: Final = 2**63 - 1
@@ -70,11 +70,11 @@ class HistoryStore:
 
         One entry for each key that is not missing.
         """
-        moments = [_moment(event.time_us) for event in events]
+        times = [None if _moment(event.time_us) is None else event.time_us for event in events]
         pairs = {
-            (entity, key, moment)
-            for event, moment in zip(events, moments, strict=True)
-            if moment is not None
+            (entity, key, time)
+            for event, time in zip(events, times, strict=True)
+            if time is not None
             for entity, key in enumerate(event.keys)
             if key is not None
         }
@@ -82,11 +82,11 @@ class HistoryStore:
         nothing = EntityHistory.empty(len(layout.numbers), len(layout.codes))
         return [
             {
-                entity: nothing if moment is None else histories[position, key, moment]
+                entity: nothing if time is None else histories[position, key, time]
                 for position, (entity, key) in enumerate(zip(layout.entities, event.keys, strict=True))
                 if key is not None
             }
-            for event, moment in zip(events, moments, strict=True)
+            for event, time in zip(events, times, strict=True)
         ]
 
     async def _histories(self, conn: Connection, layout: EventLayout, pairs: set[_Pair]) -> dict[_Pair, EntityHistory]:
@@ -95,15 +95,16 @@ class HistoryStore:
         Transactions of one key at nearly the same time, as a hot merchant has in every batch, share one reading: a
         few events more than one of them needs. Should those be too few, the earlier ones are read by themselves.
         """
-        newest: dict[tuple[int, int], datetime] = {}
-        for entity, key, moment in pairs:
-            newest[entity, key] = max(moment, newest.get((entity, key), moment))
+        newest: dict[tuple[int, int], int] = {}
+        for entity, key, time in pairs:
+            newest[entity, key] = max(time, newest.get((entity, key), time))
         readings: dict[_Pair, _Pair] = {}
-        spread = timedelta(0)
+        spread = 0
         for pair in pairs:
-            apart = newest[pair[0], pair[1]] - pair[2]
-            readings[pair] = (pair[0], pair[1], newest[pair[0], pair[1]]) if apart <= _NEARLY else pair
-            spread = max(spread, apart) if apart <= _NEARLY else spread
+            entity, key, time = pair
+            apart = newest[entity, key] - time
+            readings[pair] = (entity, key, newest[entity, key]) if apart <= _NEARLY_US else pair
+            spread = max(spread, apart) if apart <= _NEARLY_US else spread
         more = _EVENTS_BETWEEN if spread else 0
         read = await self._read(conn, layout, set(readings.values()), spread, more)
         if not spread:
@@ -117,17 +118,23 @@ class HistoryStore:
             else:
                 histories[pair] = found
         if too_few:
-            histories |= await self._read(conn, layout, too_few, timedelta(0), 0)
+            histories |= await self._read(conn, layout, too_few, 0, 0)
         return histories
 
     async def _read(
-        self, conn: Connection, layout: EventLayout, pairs: set[_Pair], longer: timedelta, more: int
+        self, conn: Connection, layout: EventLayout, pairs: set[_Pair], longer_us: int, more: int
     ) -> dict[_Pair, EntityHistory]:
-        """The layout's span and ``longer`` before each moment, its limit and ``more`` events."""
+        """The layout's span and ``longer_us`` before each moment, its limit and ``more`` events."""
         asked = list(pairs)
         layout_id = await self.layout_id(conn, layout)
-        span = timedelta(microseconds=layout.span_us) + longer
-        found = await repository.read(conn, layout_id, asked, span=span, history_limit=layout.history_limit + more)
+        befores = {time: _EPOCH + time * _MICROSECOND for _, _, time in asked}
+        found = await repository.read(
+            conn,
+            layout_id,
+            [(entity, key, befores[time]) for entity, key, time in asked],
+            span=timedelta(microseconds=layout.span_us + longer_us),
+            history_limit=layout.history_limit + more,
+        )
         packed = [found.get(position, b"") for position in range(len(asked))]
         return dict(zip(asked, _decoded(layout, packed), strict=True))
 
@@ -230,10 +237,9 @@ def _moment(time_us: int | None) -> datetime | None:
         return None
 
 
-def _before(layout: EventLayout, history: EntityHistory, moment: datetime, limit: int) -> EntityHistory | None:
+def _before(layout: EventLayout, history: EntityHistory, now: int, limit: int) -> EntityHistory | None:
     """The part of ``history`` that a transaction of this moment sees; ``None`` where ``limit`` cut off some of it."""
     times = history.time_us
-    now = (moment - _EPOCH) // _MICROSECOND
     end = int(times.searchsorted(now))
     if end < layout.history_limit and len(times) == limit:
         return None
