@@ -104,12 +104,30 @@ LABEL_DELAY_DAYS = {"handbook": 7}
 def run(subject: Subject, configuration: dict[str, Any], hyperparameters: dict[str, Any], folder: Path) -> Run:
     """Walk one dataset through the product's own functions, in the order of the services."""
     result = Run()
+    data = training_data(subject, configuration, folder, result)
+    with result.step("train"):
+        model = fitted(data, hyperparameters)
+    result.rounds = model.rounds
+    with result.step("evaluate"):
+        result.verdict = assess(model, data, MaxF1())
+    with result.step("plain XGBoost"):
+        result.plain = plain_figures(data, result.verdict.threshold)
+    return result
+
+
+def training_data(
+    subject: Subject, configuration: dict[str, Any], folder: Path, result: Run, rows: int | None = None
+) -> TrainingSet:
+    """From the dataset's file, or its first ``rows`` rows in time, to what a job learns from, by way of a plan and
+    selection; steps are timed in ``result``.
+    """
     source, canonical, table_file = folder / "source.parquet", folder / "data.parquet", folder / "features.parquet"
     time_column = subject.config["time_column"]
     parts = [pl.read_parquet(DATA / name) for name in subject.files]
     split_fraction = subject.split or parts[0].height / sum(part.height for part in parts)
-    pl.concat(parts).sort(time_column, maintain_order=True).write_parquet(source)
-    del parts
+    ordered = pl.concat(parts).sort(time_column, maintain_order=True)
+    (ordered if rows is None else ordered.head(rows)).write_parquet(source)
+    del parts, ordered
     with result.step("profile"):
         profile = ingest.read_profile(source, "parquet", canonical, UNLIMITED)
     result.rows = profile.row_count
@@ -128,15 +146,7 @@ def run(subject: Subject, configuration: dict[str, Any], hyperparameters: dict[s
     with result.step("load"):
         build_table(table_file, chosen.feature_names, folder)
         table = FeatureTable.open(folder)
-        data = TrainingSet(table, temporal_split(table.labels, table.times, split_fraction))
-    with result.step("train"):
-        model = fitted(data, hyperparameters)
-    result.rounds = model.rounds
-    with result.step("evaluate"):
-        result.verdict = assess(model, data, MaxF1())
-    with result.step("plain XGBoost"):
-        result.plain = plain_figures(data, result.verdict.threshold)
-    return result
+        return TrainingSet(table, temporal_split(table.labels, table.times, split_fraction))
 
 
 def fitted(data: TrainingSet, hyperparameters: dict[str, Any], name: str = "xgboost") -> FittedModel:
@@ -173,7 +183,7 @@ def plain_figures(data: TrainingSet, threshold: float) -> dict[str, Any]:
     scores = booster.inplace_predict(np.asarray(data.features(split.test)), iteration_range=best)
     labels = np.asarray(data.labels(split.test))
     figures = evaluate(scores, labels, threshold)
-    return {**figures, "intervals": figure_intervals(scores, labels, figures)}
+    return {**figures, "intervals": figure_intervals(scores, labels, figures, times=data.times(split.test))}
 
 
 def report(name: str, result: Run) -> None:

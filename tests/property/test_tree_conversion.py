@@ -111,6 +111,24 @@ def test_large_models_convert_as_well() -> None:
     np.testing.assert_allclose(raw_predict(boosted, x), booster.predict(x), rtol=0, atol=1e-6)
 
 
+def test_contributions_are_those_of_shap() -> None:
+    """The explainer of the shap package, on scikit-learn's own forest, divides each score in the same way."""
+    import shap
+
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(600, 5)).astype(np.float32)
+    y = (x[:, 0] + x[:, 1] * x[:, 2] > 1).astype(np.int64)
+    forest = RandomForestClassifier(n_estimators=8, max_depth=5, random_state=0).fit(x, y)
+    trees = Trees.joined(
+        of_scikit_learn(tree.tree_, tree.tree_.value[:, 0, 1] / 8, tree.tree_.weighted_n_node_samples)
+        for tree in forest.estimators_
+    )
+    ours = BoosterModel(load_booster(to_ubjson(trees, 5, "reg:squarederror")), unit="probability").contributions(x[:50])
+    explainer = shap.TreeExplainer(forest, feature_perturbation="tree_path_dependent")
+    np.testing.assert_allclose(ours[:, :-1], explainer.shap_values(x[:50])[..., 1], atol=1e-5)
+    np.testing.assert_allclose(ours[:, -1], explainer.expected_value[1], atol=1e-5)
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(-FLOAT32_MAX, FLOAT32_MAX, width=32))
 def test_the_float32_threshold_decides_as_the_float64_one(threshold: float, value: float) -> None:
     """x < t' says what x <= t says, for every finite float32 x."""

@@ -6,7 +6,7 @@ from its trees alone.
 """
 
 import importlib.util
-import warnings
+import threading
 from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -48,9 +48,12 @@ class LightGBMHyperparameters(LabelledHyperparameters):
 
 
 class _Prepared(NamedTuple):
+    """``lock`` is held while a run sets its margins in the dataset: two jobs with equal settings share it."""
+
     dataset: Any
     features: Features
     sample: FitSample
+    lock: threading.Lock
 
 
 class LightGBM:
@@ -92,7 +95,7 @@ class LightGBM:
         return hyperparameters.early_stopping_rounds
 
     def matrix_key(self, hyperparameters: LightGBMHyperparameters, threads: int) -> Hashable:
-        """Each run sets its own margins in the matrix, so none is shared between different settings."""
+        """Everything: LightGBM fixes most settings when it bins the rows."""
         return self.name, *hyperparameters.model_dump().items(), threads
 
     def prepare(self, data: TrainingSet, hyperparameters: LightGBMHyperparameters, threads: int) -> _Prepared:
@@ -107,7 +110,7 @@ class LightGBM:
             params=tree_parameters(hyperparameters, threads),
             free_raw_data=True,
         ).construct()
-        return _Prepared(dataset, features, sample)
+        return _Prepared(dataset, features, sample, threading.Lock())
 
     def start(
         self,
@@ -172,11 +175,10 @@ class _Boosting:
         """Grow one tree and evaluate the sum."""
         lightgbm = _load()
         seed = round_seed(self._hyperparameters.seed, self.rounds)
-        dataset = self._prepared.dataset
-        dataset.set_init_score(self._fit_margins)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # parameters of the dataset are named again
-            booster = lightgbm.Booster({**tree_parameters(self._hyperparameters, self._threads), "seed": seed}, dataset)
+        parameters = {**tree_parameters(self._hyperparameters, self._threads), "seed": seed}
+        with self._prepared.lock:
+            self._prepared.dataset.set_init_score(self._fit_margins)
+            booster = lightgbm.Booster(parameters, self._prepared.dataset)
         booster.update()
         self._take(of_lightgbm(booster.model_to_string()))
         return labelled_figures(1 / (1 + np.exp(-self._margins)), self._labels)
