@@ -155,6 +155,22 @@ async def test_a_month_without_a_partition_is_made_on_the_way(served: Served) ->
     assert await remembered(served.database) == 1
 
 
+async def test_what_is_older_than_the_retention_is_scored_and_not_remembered(served: Served) -> None:
+    """With a retention of a day, a transaction of the day before yesterday leaves no event and one of today does."""
+    scoring = ScoringService(
+        served.database,
+        served.blobs,
+        RegistryService(served.database, utc_now),
+        AlertService(served.database, utc_now),
+        utc_now,
+        history_retention=timedelta(days=1),
+    )
+    row = transactions().to_dicts()[0]
+    for age in (timedelta(days=2), timedelta(hours=2)):
+        await scoring.score(as_request({**row, "time": utc_now() - age}), model_id=None, explain=False)
+    assert await remembered(served.database) == 1
+
+
 async def remembered(database: Database) -> int:
     """Transactions in history, whichever shop they are of."""
     async with database.connection() as conn:
