@@ -34,7 +34,9 @@ class LightGBMHyperparameters(LabelledHyperparameters):
     )
     learning_rate: float = Field(0.05, gt=0, le=1, description="Share of each tree that is added")
     num_leaves: int = Field(31, ge=2, le=1024, description="Most leaves of a tree")
-    max_depth: int | None = Field(None, ge=1, le=32, description="Deepest level of a tree; null for no limit")
+    max_depth: int | None = Field(
+        8, ge=1, le=32, description="Deepest level of a tree, null for no limit; explaining costs its square"
+    )
     min_child_samples: int = Field(20, ge=1, description="Fewest rows in a leaf")
     min_child_weight: float = Field(1.0, ge=0, description="Least sum of Hessians in a leaf: higher is more cautious")
     reg_lambda: float = Field(1.0, ge=0, description="L2 penalty on leaf weights")
