@@ -12,8 +12,10 @@ import pytest
 from shared.platform.errors import InvalidContent
 from shared.training.algorithms import ALGORITHMS, algorithm, catalogue, parse
 from shared.training.algorithms.lightgbm import LightGBM
+from shared.training.assessment import assess
 from shared.training.evaluation import ScoreCurve
 from shared.training.model import UntrainableData
+from shared.training.threshold import Fixed, MaxF1, ReviewCapacity
 from shared.training.training_set import TrainingSet, check_features
 from tests.unit.training.conftest import NAMES, learnable_frame, training_set
 from tests.unit.training.runs import LABELLED, QUICK, fitted, run
@@ -213,3 +215,20 @@ def test_bytes_that_are_no_model_are_refused(name: str, damage: bytes) -> None:
     """A ValueError that says so, which loading an artifact turns into its own error."""
     with pytest.raises(ValueError, match=r"not an? |not a file|lacks"):
         algorithm(name).load(damage)
+
+
+def test_without_labels_a_threshold_is_a_share_or_a_capacity(tmp_path: Path) -> None:
+    """Half flags about the contamination, a capacity so many a day, and figures that need labels are not there."""
+    data = training_set(learnable_frame(6000).drop("__label"), tmp_path)
+    model = fitted(data, "isolation_forest", contamination=0.1)
+    share = assess(model, data, Fixed(type="fixed", threshold=0.5))
+    assert share.metrics["flag_rate"] == pytest.approx(0.1, abs=0.03)
+    assert set(share.metrics) == {"threshold", "rows", "flag_rate"}
+    assert share.score_profile.total == share.metrics["rows"] == 1200
+    assert share.evidence.labels is None
+    days = data.days(data.split.validation)
+    assert days is not None
+    capacity = assess(model, data, ReviewCapacity(type="review_capacity", per_day=30 / days))
+    assert capacity.validation["flag_rate"] * capacity.validation["rows"] == pytest.approx(30)
+    with pytest.raises(UntrainableData, match="max_f1 needs labels"):
+        assess(model, data, MaxF1())
