@@ -132,7 +132,7 @@ def figures_of_test(
     scores, labels, test = evidence.scores, evidence.labels, data.split.test
     assert labels is not None
     figures, times, costs = evaluate(scores, labels, threshold), data.times(test), options.costs(policy)
-    intervals = figure_intervals(scores, labels, figures, costs)
+    intervals = figure_intervals(scores, labels, figures, costs, times)
     review = None
     if times is not None:
         days = ReviewDays.of(scores, labels, times, options.review_capacity(policy))
@@ -146,7 +146,7 @@ def figures_of_test(
         "cost_per_transaction": cost and cost["per_transaction"],
         "review": review,
         "cost": cost,
-        "intervals": {"method": method(), **intervals},
+        "intervals": {"method": method(times), **intervals},
         "by_month": [] if times is None else by_month(scores, labels, times, threshold),
         "by_group": {
             name: by_group(scores, labels, attribute.codes[test], attribute.groups, threshold)

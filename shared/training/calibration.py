@@ -26,7 +26,7 @@ _NEWTON_STEPS: Final = 100
 # What "auto" asks for before it lays a curve over a model's scores.
 _MIN_FRAUDS: Final = 20
 _MIN_FRAUDS_ISOTONIC: Final = 200
-_MIN_GAIN: Final = 0.01  # of the log loss
+_MIN_GAINS: Final = {"sigmoid": 0.01, "isotonic": 0.02}  # of the log loss
 
 
 class SigmoidCalibration(BaseModel):
@@ -179,8 +179,8 @@ def calibrate(scores: npt.ArrayLike, labels: npt.ArrayLike, requested: Calibrati
     """Fit the curve that was asked for; with ``auto`` the one that clearly helps, if there is one.
 
     To find out, the rows are halved, each half is judged by the curve of the other, and log loss must fall by 1 % and
-    by two standard errors of its mean without the Brier score rising. The sigmoid is preferred until isotonic is 1 %
-    better still, because under it contributions go on adding up to the score.
+    by two standard errors of its mean without the Brier score rising. Isotonic must be 2 % better than what there is
+    without it, because under it contributions no longer add up to the score.
 
     :param scores: of the validation part in order of time, shape (n,). :param labels: 0 or 1, shape (n,).
     """
@@ -194,7 +194,7 @@ def calibrate(scores: npt.ArrayLike, labels: npt.ArrayLike, requested: Calibrati
     if frauds < _MIN_FRAUDS:
         return CalibrationResult(requested, None, {})
     before = row_log_losses(s, y)
-    losses, best, allowed = {"none": float(before.mean())}, "none", 1 - _MIN_GAIN
+    losses, best = {"none": float(before.mean())}, "none"
     for method, curve in _METHODS.items():
         if method == "isotonic" and frauds < _MIN_FRAUDS_ISOTONIC:
             continue
@@ -207,7 +207,7 @@ def calibrate(scores: npt.ArrayLike, labels: npt.ArrayLike, requested: Calibrati
         sure = gain.mean() > 2 * gain.std() / np.sqrt(len(gain)) and np.mean((held_out - y) ** 2) <= np.mean(
             (s - y) ** 2
         )
-        if sure and losses[method] < allowed * losses[best]:
+        if sure and losses[method] < (1 - _MIN_GAINS[method]) * losses[best]:
             best = method
     return CalibrationResult(requested, None if best == "none" else _METHODS[best].fit(s, y), losses)
 

@@ -1,9 +1,10 @@
 """How sure is a figure? Confidence intervals by the bootstrap.
 
-A resample draws n of the n rows with replacement, all rows alike, so that the number of frauds varies as it would in
-another month; resampling each class by itself would hide that variation, which precision and cost depend on. The
-interval lies between the 2.5 % and the 97.5 % quantile of the resampled figures (Efron and Tibshirani 1993, An
-Introduction to the Bootstrap, chapters 6 and 13).
+A resample draws the days of the test part with replacement: frauds come in series (one card, one night), and rows drawn
+one by one would hide that they say less than as many independent ones. Without times, or with fewer than 20 days, rows
+are drawn, all alike, so that the number of frauds varies as it would in another month. The interval lies between the
+2.5 % and the 97.5 % quantile of the resampled figures (Efron and Tibshirani 1993, An Introduction to the Bootstrap,
+chapters 8 and 13).
 
 Four departures from that, each because simulations hold the truth more often with it:
 
@@ -15,7 +16,7 @@ Four departures from that, each because simulations hold the truth more often wi
   Wilson's.
 - With fewer than ``MIN_EVENTS`` rows of a class there is no interval but for shares.
 
-Rows count as independent. Where frauds come in series (one card, one night) the truth is wider.
+Days count as independent. Where a series goes on for weeks (one terminal) the truth is wider.
 """
 
 from collections.abc import Mapping
@@ -24,22 +25,29 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from shared.training.evaluation import FPR_LIMITS, Floats
-from shared.training.resampling import MAX_GROUPS, Costs, ScoreGroups
+from shared.training.evaluation import FPR_LIMITS, Counts, Floats
+from shared.training.resampling import MAX_GROUPS, Costs, ScoreGroups, day_numbers
 
 LEVEL: Final = 0.95
 RESAMPLES: Final = 1000
 SEED: Final = 20_240_229
 MIN_EVENTS: Final = 10
+MIN_DAYS: Final = 20
 _Z: Final = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 _TAILS: Final = (100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2)
 
 Interval = dict[str, float]
 
 
-def method() -> dict[str, Any]:
-    """How intervals are made, for the record."""
-    return {"name": "bootstrap", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
+def method(times: Counts | None = None) -> dict[str, Any]:
+    """How intervals are made, for the record; ``unit`` is what resamples draw."""
+    unit = "row" if _days(times) is None else "day"
+    return {"name": "bootstrap", "unit": unit, "level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
+
+
+def _days(times: Counts | None) -> Counts | None:
+    days = None if times is None else day_numbers(times)
+    return days if days is not None and days.max() + 1 >= MIN_DAYS else None
 
 
 def wilson(part: float, whole: float) -> Interval | None:
@@ -78,6 +86,7 @@ def figure_intervals(
     labels: npt.ArrayLike,
     figures: Mapping[str, Any],
     costs: Costs | None = None,
+    times: Counts | None = None,
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
@@ -87,15 +96,16 @@ def figure_intervals(
 
     :param scores: shape (n,), probabilities. :param labels: shape (n,), 0 or 1.
     :param figures: what :func:`shared.training.evaluation.evaluate` says of them, the threshold included.
+    :param times: shape (n,), microseconds since 1970 UTC, for drawing days.
     :param costs: for ``cost_total`` and ``cost_per_transaction``, which are left out without them.
     :returns: None where a figure is undefined, or is no share and rests on fewer than ``MIN_EVENTS`` rows of a class.
     """
-    groups = ScoreGroups.of(scores, labels, figures["threshold"], max_groups)
-    merged = {name: value[0] for name, value in groups.figures(groups.actual, costs, None).items()}
+    groups = ScoreGroups.of(scores, labels, figures["threshold"], max_groups, _days(times))
+    merged = {name: value[0] for name, value in groups.figures(groups.actual(), costs).items()}
     parts: dict[str, list[Floats]] = {name: [] for name in merged}
     rng = np.random.default_rng(seed)
     for drawn in groups.draws(rng, resamples):
-        for name, values in groups.figures(drawn, costs, rng).items():
+        for name, values in groups.figures(drawn, costs).items():
             parts[name].append(values)
     shares = _shares(figures)
     enough = min(figures["frauds"], figures["rows"] - figures["frauds"]) >= MIN_EVENTS

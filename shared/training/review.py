@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.training.evaluation import Counts, Floats, checked
-from shared.training.intervals import RESAMPLES, SEED, Interval, share_interval
+from shared.training.intervals import MIN_DAYS, RESAMPLES, SEED, Interval, share_interval
 
 _MICROSECONDS_PER_DAY: Final = 86_400_000_000
-_MIN_DAYS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,10 @@ class ReviewDays:
 
     def intervals(self, *, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, Interval | None]:
         """95 % intervals of ``precision_at_capacity`` and ``recall_at_capacity``, from resampled days; None for fewer
-        than 10 days.
+        than 20 days.
         """
         days = len(self.frauds)
-        if days < _MIN_DAYS:
+        if days < MIN_DAYS:
             return {"precision_at_capacity": None, "recall_at_capacity": None}
         drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=resamples)
         reviewed, found, frauds = drawn @ self.reviewed, drawn @ self.found, drawn @ self.frauds

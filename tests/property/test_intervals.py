@@ -10,8 +10,8 @@ from scipy import stats
 from sklearn import metrics as oracle
 
 from shared.training.evaluation import evaluate
-from shared.training.intervals import figure_intervals, wilson
-from shared.training.resampling import Costs, ScoreGroups, Weights
+from shared.training.intervals import figure_intervals, method, wilson
+from shared.training.resampling import Costs, ScoreGroups, day_numbers
 
 _COSTS = Costs(missed_fraud=50, false_alarm=3)
 
@@ -29,11 +29,11 @@ def _weighted(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return scores, labels, np.array(weights)
 
 
-def _drawn(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Weights:
+def _drawn(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
     """Weights of rows, gathered by falling score."""
     distinct = np.unique(scores)[::-1]
     counts = [[[weights[(scores == s) & (labels == y)].sum() for s in distinct]] for y in (1, 0)]
-    return Weights(*(np.array(part, dtype=np.int64) for part in counts))
+    return [np.array(part, dtype=np.int64) for part in counts]
 
 
 @settings(max_examples=200, deadline=None)
@@ -44,9 +44,10 @@ def test_resampled_figures_equal_scikit_learn_with_weights(
     """A resample's figures are those of rows that count as often as they were drawn."""
     scores, labels, weights = weighted
     groups = ScoreGroups.of(scores, labels, threshold, max_groups=100)
-    drawn = _drawn(scores, labels, weights)
-    assert groups.actual.frauds.shape == drawn.frauds.shape
-    found = {name: value[0] for name, value in groups.figures(drawn, _COSTS, None).items()}
+    frauds, genuine = _drawn(scores, labels, weights)
+    drawn = groups.drawn(frauds, genuine, None)
+    assert groups.actual().frauds.shape == drawn.frauds.shape
+    found = {name: value[0] for name, value in groups.figures(drawn, _COSTS).items()}
     decided = (scores >= threshold).astype(int)
     tn, fp, fn, tp = oracle.confusion_matrix(labels, decided, labels=[0, 1], sample_weight=weights).ravel()
     fpr, tpr, _ = oracle.roc_curve(labels, scores, sample_weight=weights, drop_intermediate=False)
@@ -78,7 +79,7 @@ def test_figures_of_the_rows_themselves_are_those_of_the_evaluation(
     scores, labels = np.array([score for score, _ in rows]) / 50, np.array([label for _, label in rows])
     figures = evaluate(scores, labels, threshold)
     groups = ScoreGroups.of(scores, labels, threshold, max_groups=1000)
-    for name, value in groups.figures(groups.actual, None, None).items():
+    for name, value in groups.figures(groups.actual()).items():
         if np.isfinite(value[0]) and figures[name] is not None:
             assert value[0] == pytest.approx(figures[name], rel=1e-9, abs=1e-12), name
         else:
@@ -140,6 +141,69 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
             assert interval is not None
             held[name] += interval["low"] <= truth[name] <= interval["high"]
     assert {name: count / 300 for name, count in held.items() if not 0.91 <= count / 300 <= 0.99} == {}
+
+
+_DAY = 86_400_000_000
+
+
+def test_days_are_drawn_whole() -> None:
+    """With times the ends are those of drawing days one by one and computing each figure anew, but for chance."""
+    rng = np.random.default_rng(9)
+    scores, labels = _binormal(rng, 3000, 0.05)
+    days = rng.integers(0, 40, 3000)
+    figures = evaluate(scores, labels, 0.3)
+    ours = figure_intervals(scores, labels, figures, times=days * _DAY + 7)
+    names = ["brier", "log_loss", "f1_score"]  # the others are widened, or intervals of another kind
+    rows_of = [np.flatnonzero(days == day) for day in range(40)]
+    slow: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(600):
+        rows = np.concatenate([rows_of[day] for day in rng.integers(0, 40, 40)])
+        drawn = evaluate(scores[rows], labels[rows], 0.3)
+        for name in names:
+            slow[name].append(drawn[name])
+    for name in names:
+        low, high = np.percentile(slow[name], [2.5, 97.5])
+        interval = ours[name]
+        assert interval is not None
+        assert [interval["low"], interval["high"]] == pytest.approx([low, high], abs=0.4 * float(np.std(slow[name])))
+
+
+def test_series_of_frauds_widen_the_interval_as_they_should() -> None:
+    """Frauds of one day that are all alike count as few: days hold the truth in nine of ten cases, rows do not."""
+    rng = np.random.default_rng(21)
+
+    def series(days: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        labels = np.tile(np.r_[np.ones(8), np.zeros(92)], days).astype(np.int8)
+        day = np.repeat(np.arange(days), 100)
+        shift = np.repeat(rng.normal(size=days), 100)  # how well this day's series is seen
+        margin = rng.normal(size=len(day)) + labels * (1.5 + shift) - 3
+        return 1 / (1 + np.exp(-margin)), labels, day * _DAY
+
+    big, big_labels, _ = series(10_000)
+    truth = evaluate(big, big_labels, 0.25)
+    names = ["auc_roc", "auc_pr", "recall", "recall_at_fpr_1pct"]
+    held = {unit: dict.fromkeys(names, 0) for unit in ("day", "row")}
+    for seed in range(150):
+        scores, labels, times = series(60)
+        figures = evaluate(scores, labels, 0.25)
+        for unit, given_times in (("day", times), ("row", None)):
+            found = figure_intervals(scores, labels, figures, times=given_times, resamples=300, seed=seed)
+            for name in names:
+                interval = found[name]
+                assert interval is not None
+                held[unit][name] += interval["low"] <= truth[name] <= interval["high"]
+    assert min(held["day"].values()) / 150 > 0.89, held["day"]
+    assert max(held["row"].values()) / 150 < 0.85, held["row"]
+
+
+def test_few_days_and_very_many_have_their_own_ways() -> None:
+    """Below 20 days rows are drawn; beyond 400 several days make one block."""
+    scores, labels = _binormal(np.random.default_rng(2), 2000, 0.05)
+    figures, day = evaluate(scores, labels, 0.3), np.arange(2000) % 19
+    few = figure_intervals(scores, labels, figures, times=day * _DAY)
+    assert few == figure_intervals(scores, labels, figures)
+    assert (method(day * _DAY)["unit"], method(np.arange(20) * _DAY)["unit"]) == ("row", "day")
+    assert day_numbers(np.arange(-1000, 1000) * _DAY).max() < 401
 
 
 def test_merging_groups_hardly_moves_an_interval() -> None:
