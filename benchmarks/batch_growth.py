@@ -28,7 +28,7 @@ from shared.features.batch import fit_plan
 from shared.features.partitions import DatasetCutter, join_ranges, write_history, write_range
 from shared.features.plan import FeaturePlan
 from shared.features.tables import write_feature_table
-from shared.features.transform_stages import PART_ROWS
+from shared.features.transform_stages import ROWS_AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Work:
         write_feature_table(self.plan(), self.source, self.folder / "whole.parquet")
 
     def cut(self) -> None:
-        cutter = DatasetCutter(self.plan(), self.source, PART_ROWS)
+        cutter = DatasetCutter(self.plan(), self.source, ROWS_AT_ONCE // 2)
         cutter.cut_ranges(self.folder / "ranges")
         for entity in range(cutter.entities):
             cutter.cut_buckets(entity, self.folder / f"buckets-{entity}")

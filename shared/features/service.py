@@ -20,6 +20,7 @@ from shared.features.labels import require_learnable
 from shared.features.model import FeatureSet, FeatureSetFiles, FeatureSetRequest, FeatureSetStatus
 from shared.features.plan import FeaturePlan
 from shared.features.stages import FeatureStages
+from shared.features.transform_stages import ROWS_AT_ONCE
 from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
@@ -30,15 +31,16 @@ from shared.users.model import Caller
 class FeatureService:
     """Requesting and reading feature sets; the computing itself is in :attr:`stages`."""
 
-    def __init__(self, database: Database, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, clock: Clock, *, rows_at_once: int = ROWS_AT_ONCE) -> None:
         self._database = database
         self._blobs = blobs
         self._clock = clock
+        self._rows_at_once = rows_at_once
 
     @cached_property
     def stages(self) -> FeatureStages:
         """What the orchestration's activities call."""
-        return FeatureStages(self._database, self._blobs, self._clock)
+        return FeatureStages(self._database, self._blobs, self._clock, rows_at_once=self._rows_at_once)
 
     async def request(self, request: FeatureSetRequest, *, caller: Caller, origin: Origin) -> FeatureSet:
         """A pending feature set whose configuration is complete: what was left open has been inferred.

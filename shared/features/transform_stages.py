@@ -20,10 +20,9 @@ from shared.platform.clock import Clock
 from shared.platform.database import Database
 from shared.platform.errors import NotFound
 
-#: Datasets of more rows are computed in parts.
-MOST_ROWS_AT_ONCE: Final = 2_000_000
-#: Rows of a range, and on average events of a bucket.
-PART_ROWS: Final = 1_000_000
+#: Datasets of more rows are computed in parts of half as many: one activity then needs about 0.6 GB or 0.35 GB, see
+#: ``benchmarks/batch_growth.py``. What has to be cut costs half as much again.
+ROWS_AT_ONCE: Final = 2_000_000
 
 
 class Partitions(BaseModel):
@@ -36,7 +35,10 @@ class Partitions(BaseModel):
 
 
 class TransformStages(StageBase):
-    """What the activities of ``transform`` call."""
+    """What the activities of ``transform`` call.
+
+    :param rows_at_once: most rows of a dataset that one activity transforms.
+    """
 
     def __init__(
         self,
@@ -44,12 +46,10 @@ class TransformStages(StageBase):
         blobs: BlobStore,
         clock: Clock,
         *,
-        most_rows_at_once: int = MOST_ROWS_AT_ONCE,
-        part_rows: int = PART_ROWS,
+        rows_at_once: int = ROWS_AT_ONCE,
     ) -> None:
         super().__init__(database, blobs, clock)
-        self._most_rows_at_once = most_rows_at_once
-        self._part_rows = part_rows
+        self._rows_at_once = rows_at_once
 
     @stage
     async def transform(self, feature_set_id: UUID) -> StageResult:
@@ -59,7 +59,7 @@ class TransformStages(StageBase):
         found = await self._begin(feature_set_id, Stage.TRANSFORM)
         if found is None:
             return await self._present(feature_set_id)
-        if (found.input_rows or 0) > self._most_rows_at_once:
+        if (found.input_rows or 0) > self._rows_at_once:
             return await self._cut(found)
         plan = await self._work_plan(feature_set_id)
         async with self._dataset(found) as (local, scratch):
@@ -74,7 +74,7 @@ class TransformStages(StageBase):
         files, plan = FeatureSetFiles(found.id), await self._work_plan(found.id)
         buckets: list[tuple[int, int]] = []
         async with self._dataset(found) as (local, scratch):
-            cutter = await asyncio.to_thread(DatasetCutter, plan, local, self._part_rows)
+            cutter = await asyncio.to_thread(DatasetCutter, plan, local, self._rows_at_once // 2)
             ranges = await asyncio.to_thread(cutter.cut_ranges, scratch / "ranges")
             for number, file in ranges.items():
                 await self._move(file, files.work_range(number))

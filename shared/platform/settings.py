@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     )
     max_dataset_rows: int = Field(50_000_000, ge=2, description="Most rows of a dataset.")
     max_dataset_columns: int = Field(500, ge=2, description="Most columns of a dataset.")
+    feature_rows_at_once: int = Field(
+        2_000_000, ge=1000, description="Features of larger datasets are computed in parts of half as many rows."
+    )
     training_concurrency: int = Field(5, ge=1, le=100, description="Training jobs at a time; the others wait in line.")
     dask_scheduler_address: str | None = Field(
         None, description="tcp:// or tls://host:port of a Dask cluster that trains xgboost jobs. Default: the app does."

@@ -32,6 +32,28 @@ def _count(app: RunningApp, table: str) -> int:
     return int(row[0])
 
 
+def test_killed_while_a_large_dataset_is_computed_in_parts(own_app: RunningApp) -> None:
+    """The parts that were done stay done, the set is completed, and it tells how many parts there were."""
+    frame = flow.sample(30_000)
+    own_app.stop()
+    own_app.environment["FEATURE_ROWS_AT_ONCE"] = "12000"
+    own_app.start()
+    with own_app.client("scientist") as client:
+        dataset = flow.upload(client, frame, "large")
+        route = f"features/sets/{flow.compute_features(client, dataset['id'], 'large')}"
+
+        def transform(found: dict[str, Any]) -> dict[str, Any]:
+            return next(stage for stage in found["progress"]["stages"] if stage["name"] == "transform")
+
+        _when(client, route, lambda found: (transform(found)["parts_done"] or 0) > 0)
+        own_app.kill()
+        own_app.start()
+        feature_set = flow.wait(client, route)
+    assert feature_set["input_rows"] == frame.height
+    assert transform(feature_set)["parts_done"] == transform(feature_set)["parts"] > 20
+    assert _count(own_app, "feature_sets") == 1
+
+
 def test_killed_during_feature_engineering_and_training(own_app: RunningApp) -> None:
     """Both end as if nothing had happened: one feature set, one job, one model."""
     frame = flow.sample(30_000)

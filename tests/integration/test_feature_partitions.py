@@ -29,8 +29,8 @@ After = Callable[[Call], Awaitable[None]]
 
 @pytest.fixture
 def stages(database: Database, blobs: BlobStore) -> FeatureStages:
-    """Stages to which a thousand rows are many."""
-    return FeatureStages(database, blobs, utc_now, most_rows_at_once=1_000, part_rows=1_500)
+    """Stages to which three thousand rows are many."""
+    return FeatureStages(database, blobs, utc_now, rows_at_once=3_000)
 
 
 @pytest.fixture
