@@ -3,7 +3,7 @@
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions.http import alerts, datasets, features, health, models, scoring, training, unmatched, users
+from functions.http import alerts, audit, datasets, features, health, models, scoring, training, unmatched, users
 from functions.orchestrations import feature_engineering
 from functions.orchestrations import training as train
 from functions.timers import maintenance, watchdog
@@ -12,6 +12,7 @@ app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 for blueprint in (
     alerts.bp,
+    audit.bp,
     datasets.bp,
     features.bp,
     health.bp,

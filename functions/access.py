@@ -63,5 +63,6 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = MappingProxyType(
         ("GET", "users"): ADMINS,
         ("GET", "users/me"): EVERYONE,
         ("PATCH", "users/{user_id:guid}"): ADMINS,
+        ("GET", "audit-logs"): ADMINS,
     }
 )

@@ -14,6 +14,8 @@ from shared.platform.telemetry import configure_logging, start_exporting
 
 if TYPE_CHECKING:
     from shared.alerts.service import AlertService
+    from shared.audit.denials import DenialLog
+    from shared.audit.service import AuditService
     from shared.datasets.service import DatasetService
     from shared.features.service import FeatureService
     from shared.platform.blobs import BlobStore
@@ -64,6 +66,20 @@ class Services:
         from shared.users.service import UserService
 
         return UserService(self.database, utc_now, bootstrap_admins=self.settings.bootstrap_admins)
+
+    @cached_property
+    def audit(self) -> "AuditService":
+        """The audit log."""
+        from shared.audit.service import AuditService
+
+        return AuditService(self.database)
+
+    @cached_property
+    def denials(self) -> "DenialLog":
+        """The attempts that this worker refused."""
+        from shared.audit.denials import DenialLog
+
+        return DenialLog(self.database, utc_now)
 
     @cached_property
     def alerts(self) -> "AlertService":

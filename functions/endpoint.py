@@ -16,14 +16,14 @@ import structlog
 from pydantic import BaseModel
 
 from functions.access import ROUTES, Access
+from functions.authorisation import authorised
 from functions.composition import Services, get_services
 from functions.requests import origin_of, read_body, read_query
 from functions.responses import ANSWERABLE, failure, internal_error, success
-from shared.audit.model import Origin
-from shared.platform.errors import DomainError, Forbidden, Unauthenticated, Unavailable
-from shared.platform.identity import is_machine_key
+from shared.audit.model import Denial, Origin
+from shared.platform.errors import Denied, DomainError, Unavailable
 from shared.platform.telemetry import get_logger
-from shared.users.model import Caller, Role
+from shared.users.model import Caller, Deactivated
 
 REQUEST: Final = "request"
 REQUEST_FAILED: Final = "request_failed"
@@ -139,10 +139,11 @@ async def _answer(
     started = time.perf_counter()
     origin = origin_of(request)
     outcome: dict[str, Any] = {}
+    caller: Caller | None = None
     structlog.contextvars.bind_contextvars(request_id=origin.request_id)
     try:
         services = await get_services()
-        caller = await _authorised(entry, request, services, origin)
+        caller = await authorised(entry.access, request, services, origin)
         outcome["user_id"] = str(caller.user_id) if caller.user_id else caller.role.value
         body = read_body(request, entry.body, services.settings.max_json_bytes) if entry.body else None
         call = Call(services, caller, origin, request, body, read_query(request, entry.query), client)
@@ -152,6 +153,11 @@ async def _answer(
         outcome["error"] = error.code
         if isinstance(error, Unavailable):
             outcome["reason"] = error.message  # names what is away, never what was sent
+        if isinstance(error, Denied):
+            outcome["reason"] = error.cause
+            denied = error.caller if isinstance(error, Deactivated) else caller
+            denial = Denial(error.cause, entry.name, denied, error.subject)
+            await services.denials.note(denial, origin, resource_id=_path_id(request))
         if not isinstance(error, ANSWERABLE):  # meant for inside, a missing blob for instance
             _log.exception(REQUEST_FAILED, function=entry.name)
         response = failure(error, origin.request_id)
@@ -174,23 +180,9 @@ async def _answer(
     return response
 
 
-async def _authorised(entry: Endpoint, request: func.HttpRequest, services: Services, origin: Origin) -> Caller:
-    if entry.access is None:
-        return Caller(Role.MACHINE)
-    authorization = request.headers.get("authorization", "")
-    key = request.headers.get("x-functions-key")
-    if authorization:
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated("the Authorization header must be 'Bearer TOKEN'")
-        user = await services.users.sign_in(await services.tokens.verify(token.strip()), origin)
-        caller = Caller(Role(user.role), user.id, user.email)
-    elif key is not None:
-        if not is_machine_key(key, services.settings.function_key_sha256s):
-            raise Unauthenticated("the function key is not valid")
-        caller = Caller(Role.MACHINE)
-    else:
-        raise Unauthenticated("a bearer token is required")
-    if caller.role not in entry.access:
-        raise Forbidden(f"the role {caller.role.value} may not do this")
-    return caller
+def _path_id(request: func.HttpRequest) -> UUID | None:
+    """The first id of the path, if the route has one: what a refused attempt was aimed at."""
+    for name, value in request.route_params.items():
+        if name.endswith("_id"):
+            return UUID(value)
+    return None

@@ -34,12 +34,12 @@ WHERE {_NOT_OURS} AND c.relkind IN ('r', 'p')
 ORDER BY c.oid, a.attnum
 """  # noqa: S608 - a constant
 
-# PostgreSQL 18 also lists NOT NULL here (contype n); it is compared with the column.
+# PostgreSQL 18 also lists NOT NULL here (contype n), compared with the column; constraint triggers (t) are triggers.
 _CONSTRAINTS = f"""
 SELECT c.relname AS table, k.conname AS name, k.contype::text AS kind, pg_get_constraintdef(k.oid) AS definition,
        pg_get_constraintdef(k.oid, true) AS pretty
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-WHERE {_NOT_OURS} AND k.contype <> 'n'
+WHERE {_NOT_OURS} AND k.contype NOT IN ('n', 't')
 ORDER BY c.oid, k.contype = 'f', k.contype <> 'p', k.conname
 """  # noqa: S608 - a constant
 

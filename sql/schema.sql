@@ -46,6 +46,7 @@ CREATE TABLE datasets (
 CREATE INDEX idx_datasets_name ON datasets (name);
 CREATE INDEX idx_datasets_status ON datasets (status);
 CREATE INDEX idx_datasets_created ON datasets (created_at DESC);
+CREATE INDEX idx_datasets_parent ON datasets (parent_id);
 
 CREATE TABLE feature_sets (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -138,7 +139,9 @@ CREATE TABLE baselines (
     is_active boolean DEFAULT true,
     created_by uuid,
     created_at timestamp with time zone DEFAULT now(),
+    bound text NOT NULL DEFAULT 'value',
     CONSTRAINT baselines_pkey PRIMARY KEY (id),
+    CONSTRAINT baselines_bound_check CHECK (bound = ANY (ARRAY['value', 'lower', 'upper', 'pessimistic'])),
     CONSTRAINT baselines_model_id_metric_name_key UNIQUE (model_id, metric_name),
     CONSTRAINT baselines_operator_check CHECK (operator IN ('gte', 'lte', 'eq', 'gt', 'lt')),
     CONSTRAINT baselines_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
@@ -146,6 +149,8 @@ CREATE TABLE baselines (
 );
 
 CREATE INDEX idx_baselines_model ON baselines (model_id);
+
+COMMENT ON COLUMN baselines.bound IS 'Which number meets the threshold: the figure, an end of its confidence interval, or the worse end';
 
 CREATE TABLE training_jobs (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -183,6 +188,7 @@ CREATE TABLE training_jobs (
 
 CREATE INDEX idx_training_jobs_status ON training_jobs (status);
 CREATE INDEX idx_training_jobs_created ON training_jobs (created_at DESC);
+CREATE INDEX idx_training_jobs_feature_set ON training_jobs (feature_set_id, created_at DESC);
 
 COMMENT ON COLUMN training_jobs.celery_task_id IS 'Deprecated: always NULL; see orchestration_id';
 COMMENT ON COLUMN training_jobs.orchestration_id IS 'Instance id of the durable orchestration that trains this job';
@@ -340,6 +346,9 @@ CREATE TABLE audit_logs (
 CREATE INDEX idx_audit_user ON audit_logs (user_id, created_at DESC);
 CREATE INDEX idx_audit_resource ON audit_logs (resource_type, resource_id);
 CREATE INDEX idx_audit_action ON audit_logs (action, created_at DESC);
+CREATE INDEX idx_audit_created ON audit_logs (created_at DESC, id DESC);
+CREATE INDEX idx_audit_resource_created ON audit_logs (resource_type, created_at DESC);
+CREATE INDEX idx_audit_request ON audit_logs (request_id);
 
 CREATE TABLE model_promotions (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -351,21 +360,24 @@ CREATE TABLE model_promotions (
     overridden boolean NOT NULL DEFAULT false,
     promoted_by uuid,
     promoted_at timestamp with time zone NOT NULL DEFAULT now(),
+    replaced_by uuid,
     CONSTRAINT model_promotions_pkey PRIMARY KEY (id),
     CONSTRAINT model_promotions_change_check CHECK (from_status::text <> to_status::text),
     CONSTRAINT model_promotions_from_status_check CHECK (from_status IN ('TRAINED', 'STAGING', 'PRODUCTION', 'ARCHIVED')),
     CONSTRAINT model_promotions_override_check CHECK (NOT overridden OR reason IS NOT NULL AND btrim(reason) <> ''),
     CONSTRAINT model_promotions_to_status_check CHECK (to_status IN ('TRAINED', 'STAGING', 'PRODUCTION', 'ARCHIVED')),
     CONSTRAINT model_promotions_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id),
-    CONSTRAINT model_promotions_promoted_by_fkey FOREIGN KEY (promoted_by) REFERENCES users(id)
+    CONSTRAINT model_promotions_promoted_by_fkey FOREIGN KEY (promoted_by) REFERENCES users(id),
+    CONSTRAINT model_promotions_replaced_by_fkey FOREIGN KEY (replaced_by) REFERENCES ml_models(id)
 );
 
 CREATE INDEX idx_model_promotions_model ON model_promotions (model_id, promoted_at DESC);
 CREATE INDEX idx_model_promotions_production ON model_promotions (promoted_at DESC) WHERE to_status = 'PRODUCTION' OR from_status = 'PRODUCTION';
 
 COMMENT ON TABLE model_promotions IS 'Every change of a model''s status, in the transaction that made it';
-COMMENT ON COLUMN model_promotions.verdict IS 'The baselines as they were judged: metric, value, threshold, held';
+COMMENT ON COLUMN model_promotions.verdict IS 'What the gate found: every rule with its numbers, and whether it held';
 COMMENT ON COLUMN model_promotions.overridden IS 'Promoted although a baseline did not hold; needs a reason';
+COMMENT ON COLUMN model_promotions.replaced_by IS 'The model that took over production with this step; NULL where a model was archived on purpose';
 
 CREATE TABLE history_layouts (
     id smallint NOT NULL,
@@ -401,6 +413,38 @@ COMMENT ON COLUMN entity_events.known_at IS 'When the label became known; infini
 COMMENT ON COLUMN entity_events.entity IS 'Position of the entity in the layout';
 COMMENT ON COLUMN entity_events.label IS '1 fraud, 0 genuine, -1 unknown';
 COMMENT ON COLUMN entity_events.payload IS 'The layout''s numbers, then its codes: 8 bytes each, big-endian';
+
+CREATE TABLE champion_rules (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    model_id uuid NOT NULL,
+    metric_name text NOT NULL,
+    tolerance double precision NOT NULL,
+    unit text NOT NULL,
+    is_active boolean NOT NULL DEFAULT true,
+    created_by uuid,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT champion_rules_pkey PRIMARY KEY (id),
+    CONSTRAINT champion_rules_model_id_metric_name_key UNIQUE (model_id, metric_name),
+    CONSTRAINT champion_rules_tolerance_check CHECK (tolerance >= 0::double precision AND tolerance < 'Infinity'::double precision),
+    CONSTRAINT champion_rules_unit_check CHECK (unit = ANY (ARRAY['absolute', 'relative'])),
+    CONSTRAINT champion_rules_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
+    CONSTRAINT champion_rules_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE champion_rules IS 'By how much a model may be worse than the one in production to be promoted over it';
+
+CREATE TABLE audit_chain (
+    sequence bigint NOT NULL,
+    entry_id uuid NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_chain_pkey PRIMARY KEY (sequence),
+    CONSTRAINT audit_chain_entry_id_key UNIQUE (entry_id),
+    CONSTRAINT audit_chain_hash_check CHECK (octet_length(hash) = 32),
+    CONSTRAINT audit_chain_entry_id_fkey FOREIGN KEY (entry_id) REFERENCES audit_logs(id)
+);
+
+COMMENT ON TABLE audit_chain IS 'One seal for each entry of audit_logs, in the order of their commits';
+COMMENT ON COLUMN audit_chain.hash IS 'SHA-256 of the seal before, the sequence and every column of the entry';
 
 CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
  RETURNS SETOF text
@@ -566,6 +610,52 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION audit_entry_hash(previous bytea, sequence bigint, entry audit_logs)
+ RETURNS bytea
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+SELECT sha256(
+    previous || convert_to(string_agg(coalesce(octet_length(field) || ':' || field, '-'), '' ORDER BY position), 'UTF8')
+)
+FROM unnest(ARRAY[
+    sequence::text, entry.id::text, entry.user_id::text, entry.user_email, entry.action, entry.resource_type,
+    entry.resource_id::text, entry.old_values::text, entry.new_values::text, entry.metadata::text,
+    entry.ip_address::text, entry.user_agent, entry.request_id,
+    to_char(entry.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')
+]) WITH ORDINALITY AS fields(field, position)
+$function$;
+
+CREATE OR REPLACE FUNCTION chain_audit_entry()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    head audit_chain;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7311842027);  -- one committing transaction at a time, until its commit is durable
+    SELECT * INTO head FROM audit_chain ORDER BY sequence DESC LIMIT 1;
+    INSERT INTO audit_chain (sequence, entry_id, hash)
+    VALUES (
+        coalesce(head.sequence, 0) + 1, NEW.id,
+        audit_entry_hash(coalesce(head.hash, ''), coalesce(head.sequence, 0) + 1, NEW)
+    );
+    RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION refuse_audit_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
+END
+$function$;
+
 COMMENT ON FUNCTION ensure_predictions_partitions(date,integer) IS 'Creates the missing monthly partitions of predictions, UTC months from from_month on; returns their names';
 
 COMMENT ON FUNCTION read_entity_events(smallint,smallint[],bigint[],timestamp with time zone[],interval,integer) IS 'The newest events of each (entity, key) within span before a moment: one bytea a pair, newest first';
@@ -573,3 +663,15 @@ COMMENT ON FUNCTION read_entity_events(smallint,smallint[],bigint[],timestamp wi
 COMMENT ON FUNCTION ensure_entity_events_partitions(date,integer) IS 'Creates the missing monthly partitions of entity_events, UTC months from from_month on; returns their names';
 
 COMMENT ON FUNCTION drop_entity_events_partitions(date) IS 'Drops the partitions of entity_events that end on or before a date; returns their names. 55P03 when busy';
+
+COMMENT ON FUNCTION audit_entry_hash(bytea,bigint,audit_logs) IS 'The seal of an entry that follows the seal previous (empty for the first)';
+
+COMMENT ON FUNCTION chain_audit_entry() IS 'Seals an entry when its transaction commits';
+
+COMMENT ON FUNCTION refuse_audit_change() IS 'Keeps the audit log and its chain as they were written';
+
+CREATE TRIGGER audit_chain_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit_chain FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
+
+CREATE TRIGGER audit_logs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit_logs FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
+
+CREATE CONSTRAINT TRIGGER audit_logs_chained AFTER INSERT ON audit_logs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chain_audit_entry();

@@ -1,7 +1,5 @@
 """Scoring, and looking at what was scored."""
 
-import base64
-import binascii
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -9,8 +7,8 @@ from uuid import UUID
 import azure.durable_functions as df
 from pydantic import BaseModel, ConfigDict, Field
 
+from functions.cursor import read_cursor, write_cursor
 from functions.endpoint import Call, Reply, endpoint
-from shared.platform.errors import invalid_field
 from shared.scoring.model import Explanation, Prediction, ScoreRequest
 from shared.scoring.scorer import Answer
 
@@ -60,7 +58,7 @@ async def get_prediction(call: Call) -> Reply:
 async def list_predictions(call: Call) -> Reply:
     """One page by cursor: of a transaction, of a model, or of the model in production."""
     query: PredictionQuery = call.query or PredictionQuery()
-    before = _NEWEST if query.cursor is None else _read_cursor(query.cursor)
+    before = _NEWEST if query.cursor is None else read_cursor(query.cursor)
     scoring = call.services.scoring
     if query.transaction_id is not None:
         found = await scoring.list_of_transaction(query.transaction_id, before=before, limit=query.page_size)
@@ -68,8 +66,8 @@ async def list_predictions(call: Call) -> Reply:
         found = await scoring.list_of_model(
             query.model_id, is_fraud=query.is_fraud, before=before, limit=query.page_size
         )
-    next_cursor = _cursor(found[-1]) if len(found) == query.page_size else None
-    pagination = {"page_size": query.page_size, "next_cursor": next_cursor}
+    position = (found[-1].created_at, found[-1].id) if len(found) == query.page_size else None
+    pagination = {"page_size": query.page_size, "next_cursor": write_cursor(position)}
     return Reply([_stored(prediction) for prediction in found], pagination=pagination)
 
 
@@ -97,19 +95,3 @@ def _explained(found: Explanation) -> dict[str, Any]:
 def _stored(prediction: Prediction) -> dict[str, Any]:
     row = prediction.model_dump(exclude={"id", "input_features", "explanation"})
     return {"prediction_id": prediction.id, **row}
-
-
-def _cursor(prediction: Prediction) -> str:
-    position = f"{prediction.created_at.isoformat()}|{prediction.id}"
-    return base64.urlsafe_b64encode(position.encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        at, _, identifier = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        position = datetime.fromisoformat(at), UUID(identifier)
-        if position[0].tzinfo is None:
-            raise ValueError("a cursor's time has a time zone")
-    except (ValueError, binascii.Error) as error:
-        raise invalid_field("cursor", "is not one that this list gave out") from error
-    return position

@@ -1,6 +1,21 @@
-"""Where a request came from, as the audit log records it."""
+"""What the audit log holds, and how it is asked."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from shared.users.model import Caller
+
+Position = tuple[datetime, UUID]
+"""Where a page ends: time and id of its last entry."""
+
+NEWEST: Final[Position] = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
+
+DENY: Final = "DENY"
+"""The action of an entry about an attempt that was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,3 +25,47 @@ class Origin:
     request_id: str
     ip_address: str | None = None
     user_agent: str | None = None
+
+
+class AuditEntry(BaseModel):
+    """A row of ``audit_logs``."""
+
+    id: UUID
+    user_id: UUID | None
+    user_email: str | None
+    action: str
+    resource_type: str
+    resource_id: UUID | None
+    old_values: dict[str, Any] | None
+    new_values: dict[str, Any] | None
+    metadata: dict[str, Any] | None
+    ip_address: str | None
+    user_agent: str | None
+    request_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why which function refused whom. Attempts that are equal in this are of one kind.
+
+    ``caller`` is None when nobody was proven; ``subject`` then is whom a token names whose signature is right.
+    """
+
+    cause: str
+    function: str | None
+    caller: Caller | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries; None is any. ``since`` is included, ``until`` is not."""
+
+    user_id: UUID | None = None
+    action: str | None = None
+    resource_type: str | None = None
+    resource_id: UUID | None = None
+    request_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None

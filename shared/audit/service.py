@@ -1,14 +1,16 @@
-"""Writing the audit log."""
+"""Writing and reading the audit log."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from shared.audit import repository
-from shared.audit.model import Origin
-from shared.platform.database import Connection
+from shared.audit.chain import ChainCheck, Fault, Finding, Head
+from shared.audit.masking import masked
+from shared.audit.model import NEWEST, AuditEntry, AuditFilter, Origin, Position
+from shared.platform.database import Connection, Database
 from shared.users.model import Caller
 
 
@@ -26,6 +28,9 @@ async def record(
 ) -> None:
     """Record a change in the transaction of ``conn``: it is in the log if and only if it happened.
 
+    Every entry is written here, and here secret and personal fields are masked (``masking``). The entry is sealed into
+    the hash chain by the database when the transaction commits.
+
     :param caller: None for what the system does by itself (a timer, an orchestration).
     :param action: CREATE, UPDATE, DELETE, PROMOTE, ROLLBACK, ARCHIVE, RETRAIN …
     """
@@ -37,11 +42,49 @@ async def record(
             "action": action,
             "resource_type": resource_type,
             "resource_id": resource_id,
-            "old_values": None if old is None else Jsonb(dict(old)),
-            "new_values": None if new is None else Jsonb(dict(new)),
-            "metadata": None if metadata is None else Jsonb(dict(metadata)),
+            "old_values": None if old is None else Jsonb(masked(old)),
+            "new_values": None if new is None else Jsonb(masked(new)),
+            "metadata": None if metadata is None else Jsonb(masked(metadata)),
             "ip_address": origin.ip_address,
             "user_agent": origin.user_agent,
             "request_id": origin.request_id,
         },
     )
+
+
+class AuditService:
+    """Reading the log, and proving that it is what was written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_page(
+        self, which: AuditFilter, *, before: Position = NEWEST, limit: int
+    ) -> tuple[list[AuditEntry], Position | None]:
+        """One page, newest first, and where the next one begins (None after the last)."""
+        async with self._database.connection() as conn:
+            found = await repository.list_page(conn, which, before=before, limit=limit + 1)
+        page = found[:limit]
+        return page, (page[-1].created_at, page[-1].id) if len(found) > limit else None
+
+    async def head(self) -> Head | None:
+        """The newest seal, to be written down outside the database; None when nothing was ever recorded."""
+        async with self._database.connection() as conn:
+            return await repository.get_head(conn)
+
+    async def verify(self, report: Callable[[Finding], None], *, noted: Head | None = None) -> ChainCheck:
+        """Recompute every seal and ``report`` each fault; the answer says how many entries there are, and the head.
+
+        :param noted: a head that was written down earlier. Without one, entries cut off the end are not missed, and an
+            owner of the database who rewrote the whole chain is not found out.
+        """
+        check = ChainCheck(noted)
+        async with self._database.transaction() as conn:
+            async for link in repository.read_chain(conn):
+                for finding in check.take(link):
+                    report(finding)
+            for finding in check.end():
+                report(finding)
+            for entry_id in await repository.read_unsealed(conn):
+                report(Finding(Fault.UNSEALED, None, entry_id))
+        return check

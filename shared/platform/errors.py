@@ -31,13 +31,26 @@ class Malformed(DomainError):
     code = "malformed"
 
 
-class Unauthenticated(DomainError):
+class Denied(DomainError):
+    """Somebody is not let in, or not let do this.
+
+    The audit log keeps the ``cause``, a stable word that callers are not told, and the ``subject`` of a token whose
+    signature is right.
+    """
+
+    def __init__(self, message: str, *, cause: str = "rule", subject: str | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.subject = subject
+
+
+class Unauthenticated(Denied):
     """Nobody has proven who is calling."""
 
     code = "unauthenticated"
 
 
-class Forbidden(DomainError):
+class Forbidden(Denied):
     """The caller is known and may not do this."""
 
     code = "forbidden"

@@ -29,6 +29,12 @@ _PATIENCE_SECONDS = 1
 _CACHED_TOKENS = 2048
 _LONGEST_TOKEN = 16_384
 _LONGEST_TEXT = 255  # what the columns of users hold
+_CAUSES = (
+    (jwt.ExpiredSignatureError, "token_expired"),
+    (jwt.InvalidAudienceError, "token_audience"),
+    (jwt.InvalidIssuerError, "token_issuer"),
+    (jwt.InvalidSignatureError, "token_signature"),
+)
 
 FetchJson = Callable[[str], Awaitable[Mapping[str, Any]]]
 
@@ -86,14 +92,14 @@ class TokenVerifier:
         :raises Unavailable: the issuer's keys are needed and cannot be fetched.
         """
         if len(token) > _LONGEST_TOKEN:
-            raise Unauthenticated("the bearer token is too long")
+            raise Unauthenticated("the bearer token is too long", cause="token_malformed")
         await self._refresh_when_due()
         digest = hashlib.sha256(token.encode()).digest()
         known = self._verified.get(digest)
         if known is not None:
             if known.expires_at <= self._clock():
                 del self._verified[digest]
-                raise Unauthenticated("the bearer token has expired")
+                raise Unauthenticated("the bearer token has expired", cause="token_expired", subject=known.subject)
             return known
         claims = self._decode(token, await self._key_of(token))
         self._verified[digest] = claims
@@ -105,16 +111,16 @@ class TokenVerifier:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError as error:
-            raise Unauthenticated("the bearer token is malformed") from error
+            raise Unauthenticated("the bearer token is malformed", cause="token_malformed") from error
         if header.get("alg") not in _ALGORITHMS:
-            raise Unauthenticated("the bearer token is not signed with RS256")
+            raise Unauthenticated("the bearer token is not signed with RS256", cause="token_algorithm")
         kid = header.get("kid")
         if not isinstance(kid, str):
-            raise Unauthenticated("the bearer token names no key")
+            raise Unauthenticated("the bearer token names no key", cause="token_unknown_key")
         if kid not in self._keys:
             await self._refresh(because_of=kid)
         if kid not in self._keys:
-            raise Unauthenticated("the bearer token is signed with an unknown key")
+            raise Unauthenticated("the bearer token is signed with an unknown key", cause="token_unknown_key")
         return self._keys[kid]
 
     def _decode(self, token: str, key: jwt.PyJWK) -> Claims:
@@ -128,12 +134,13 @@ class TokenVerifier:
                 leeway=_LEEWAY_SECONDS,
                 options={"require": ["exp", "iat", "iss", "aud", "sub"]},
             )
-        except jwt.ExpiredSignatureError as error:
-            raise Unauthenticated("the bearer token has expired") from error
         except jwt.InvalidTokenError as error:
-            raise Unauthenticated("the bearer token is not valid here") from error
+            expired = isinstance(error, jwt.ExpiredSignatureError)
+            message = "the bearer token has expired" if expired else "the bearer token is not valid here"
+            cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "token_claims")
+            raise Unauthenticated(message, cause=cause, subject=_proven_subject(token, key)) from error
         return Claims(
-            subject=str(payload.get("oid") or payload["sub"]),
+            subject=_subject(payload),
             email=_email(payload),
             display_name=(_text(payload.get("name")) or "")[:_LONGEST_TEXT] or None,
             issued_at=datetime.fromtimestamp(payload["iat"], UTC),
@@ -194,6 +201,31 @@ def is_machine_key(presented: str, accepted_sha256s: Collection[str]) -> bool:
     digest = hashlib.sha256(presented.encode()).hexdigest()
     matches = [hmac.compare_digest(digest, accepted) for accepted in accepted_sha256s]
     return any(matches)
+
+
+def _proven_subject(token: str, key: jwt.PyJWK) -> str | None:
+    """Whom a token names that is refused for what it says; None when not even its signature is right."""
+    try:
+        payload = jwt.decode(
+            token,
+            key.key,
+            algorithms=_ALGORITHMS,
+            options={
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+                "verify_aud": False,
+                "verify_iss": False,
+                "require": ["sub"],
+            },
+        )
+    except jwt.InvalidTokenError:
+        return None
+    return _subject(payload)[:_LONGEST_TEXT].replace("\x00", "")
+
+
+def _subject(payload: Mapping[str, Any]) -> str:
+    return str(payload.get("oid") or payload["sub"])
 
 
 def _text(value: object) -> str | None:

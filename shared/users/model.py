@@ -7,6 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from shared.platform.errors import Forbidden
+
 
 class Role(StrEnum):
     """What a caller may do. ``MACHINE`` is held by function keys and is never stored."""
@@ -32,6 +34,14 @@ class Caller:
     role: Role
     user_id: UUID | None = None
     email: str | None = None
+
+
+class Deactivated(Forbidden):
+    """The user is known and switched off; ``caller`` is who it was."""
+
+    def __init__(self, caller: Caller) -> None:
+        super().__init__("this user is deactivated", cause="deactivated")
+        self.caller = caller
 
 
 class User(BaseModel):

@@ -41,9 +41,14 @@ async def touch_login(conn: Connection, user_id: UUID, at: datetime) -> None:
     await conn.execute(_SQL["touch_login"], {"user_id": user_id, "at": at})
 
 
-async def lock_active_admins(conn: Connection) -> frozenset[UUID]:
-    """The active administrators, locked."""
-    return frozenset([row["id"] async for row in await conn.execute(_SQL["lock_active_admins"])])
+async def take_turn(conn: Connection) -> None:
+    """Wait until no other transaction changes roles or activity, and keep others waiting until this one ends."""
+    await conn.execute(_SQL["take_turn"])
+
+
+async def list_active_admins(conn: Connection) -> frozenset[UUID]:
+    """The active administrators."""
+    return frozenset([row["id"] async for row in await conn.execute(_SQL["list_active_admins"])])
 
 
 async def update(conn: Connection, user_id: UUID, *, role: UserRole, is_active: bool) -> User:

@@ -12,7 +12,7 @@ from shared.platform.database import Database
 from shared.platform.errors import Conflict, Forbidden, NotFound
 from shared.platform.identity import Claims
 from shared.users import repository
-from shared.users.model import Caller, Role, User, UserPatch, UserRole, leaves_no_admin
+from shared.users.model import Caller, Deactivated, Role, User, UserPatch, UserRole, leaves_no_admin
 
 
 class UserService:
@@ -28,7 +28,8 @@ class UserService:
 
         A subject named by BOOTSTRAP_ADMINS is created as admin: somebody has to be the first.
 
-        :raises Forbidden: the user is inactive, or the token has no e-mail address to create one with.
+        :raises Deactivated: the user is.
+        :raises Forbidden: the token has no e-mail address to create a user with.
         :raises Conflict: the e-mail address belongs to another user.
         """
         async with self._database.connection() as conn:
@@ -36,7 +37,7 @@ class UserService:
         if user is None:
             user = await self._create(claims, origin)
         if not user.is_active:
-            raise Forbidden("this user is deactivated")
+            raise Deactivated(Caller(Role(user.role), user.id, user.email))
         if user.last_login_at is None or claims.issued_at > user.last_login_at:
             async with self._database.connection() as conn:
                 await repository.touch_login(conn, user.id, max(self._clock(), claims.issued_at))
@@ -44,7 +45,8 @@ class UserService:
 
     async def _create(self, claims: Claims, origin: Origin) -> User:
         if claims.email is None:
-            raise Forbidden("the token carries no e-mail address, which a first sign-in needs")
+            message = "the token carries no e-mail address, which a first sign-in needs"
+            raise Forbidden(message, cause="no_email", subject=claims.subject)
         role = UserRole.ADMIN if claims.subject in self._bootstrap_admins else UserRole.ANALYST
         try:
             async with self._database.transaction() as conn:
@@ -92,11 +94,17 @@ class UserService:
     async def change(self, user_id: UUID, patch: UserPatch, *, caller: Caller, origin: Origin) -> User:
         """Give a role, activate or deactivate; takes effect with the user's next request.
 
+        Changes take turns, so of administrators who demote each other at the same time, one remains.
+
+        :raises Forbidden: the caller was an administrator when the request came, and is none any more.
         :raises NotFound: there is no such user.
         :raises Conflict: it would take the last active administrator away.
         """
         async with self._database.transaction() as conn:
-            admins = await repository.lock_active_admins(conn)
+            await repository.take_turn(conn)
+            admins = await repository.list_active_admins(conn)
+            if caller.user_id is not None and caller.user_id not in admins:
+                raise Forbidden("only an active administrator may change users", cause="role")
             user = await repository.get(conn, user_id, lock=True)
             if user is None:
                 raise NotFound("no user has this id", target="user_id")

@@ -30,13 +30,16 @@ UPDATE users
 SET last_login_at = GREATEST(last_login_at, %(at)s)
 WHERE id = %(user_id)s;
 
--- name: lock_active_admins
--- The active administrators, locked so that two demotions at once cannot remove the last two.
+-- name: take_turn
+-- Changes of roles and activity take turns until the transaction ends. Row locks would not do: a transaction that waited
+-- for the row of an administrator who is none any more keeps that lock, and two such changes can wait for each other.
+SELECT pg_advisory_xact_lock(7311842028);
+
+-- name: list_active_admins
+-- The active administrators.
 SELECT id
 FROM users
-WHERE role = 'admin' AND is_active
-ORDER BY id
-FOR UPDATE;
+WHERE role = 'admin' AND is_active;
 
 -- name: update_user
 -- Change role and activity.

@@ -95,7 +95,7 @@ async def test_the_last_administrator_stays(users: UserService, origin: Origin) 
 
 
 async def test_two_administrators_cannot_demote_each_other_at_once(users: UserService, origin: Origin) -> None:
-    """Of two simultaneous demotions one is refused, so that an administrator remains."""
+    """Of two simultaneous demotions one is refused: whoever comes second is no administrator any more."""
     root, ann = await users.sign_in(_claims("root"), origin), await users.sign_in(_claims("ann"), origin)
     await users.change(ann.id, UserPatch(role=UserRole.ADMIN), caller=_caller(root), origin=origin)
     demote = UserPatch(role=UserRole.ANALYST)
@@ -104,7 +104,42 @@ async def test_two_administrators_cannot_demote_each_other_at_once(users: UserSe
         users.change(root.id, demote, caller=_caller(ann), origin=origin),
         return_exceptions=True,
     )
-    assert sum(isinstance(result, Conflict) for result in results) == 1
+    assert sum(isinstance(result, Forbidden) for result in results) == 1
+
+
+@pytest.mark.parametrize(
+    "patch", [UserPatch(role=UserRole.ANALYST), UserPatch(is_active=False)], ids=["role", "active"]
+)
+async def test_many_administrators_removing_each_other_leave_one(
+    users: UserService, origin: Origin, database: Database, patch: UserPatch
+) -> None:
+    """Everybody removes everybody at once, themselves too: one administrator remains, and each change has its entry."""
+    root = await users.sign_in(_claims("root"), origin)
+    admins = [root]
+    for number in range(5):
+        user = await users.sign_in(_claims(f"admin-{number}"), origin)
+        admins.append(await users.change(user.id, UserPatch(role=UserRole.ADMIN), caller=_caller(root), origin=origin))
+    before = len(await _audit(database))
+    results = await asyncio.gather(
+        *(
+            users.change(target.id, patch, caller=_caller(caller), origin=origin)
+            for target in admins
+            for caller in admins
+        ),
+        return_exceptions=True,
+    )
+    refused = [result for result in results if isinstance(result, BaseException)]
+    assert {type(result) for result in refused} <= {Conflict, Forbidden}
+    remaining = [user for user in (await users.list_page(limit=100, offset=0))[0] if user.role is UserRole.ADMIN]
+    assert len([user for user in remaining if user.is_active]) == 1
+    assert len(await _audit(database)) - before == len(results) - len(refused)
+
+
+async def test_who_lost_the_role_meanwhile_changes_nobody(users: UserService, origin: Origin) -> None:
+    """The role counts that the caller has when the change is made, not when the request came in."""
+    root, ann = await users.sign_in(_claims("root"), origin), await users.sign_in(_claims("ann"), origin)
+    with pytest.raises(Forbidden):
+        await users.change(root.id, UserPatch(is_active=False), caller=Caller(Role.ADMIN, ann.id), origin=origin)
 
 
 async def test_a_role_change_is_audited(users: UserService, origin: Origin, database: Database) -> None:
