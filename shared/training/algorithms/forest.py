@@ -31,6 +31,7 @@ class RandomForestHyperparameters(LabelledHyperparameters):
     n_estimators: int = Field(100, ge=1, le=1000, description=f"Trees; they grow {TREES_A_ROUND} a round")
     max_depth: int = Field(10, ge=1, le=20, description="Deepest level of a tree; explaining costs its square")
     min_samples_leaf: int = Field(20, ge=1, description="Fewest rows in a leaf: more is more cautious")
+    subsample: float = Field(0.5, gt=0, le=1, description="Rows that a tree draws, with replacement, as a share of all")
     max_features: Annotated[float, Field(gt=0, le=1)] | Literal["sqrt", "log2"] = Field(
         "sqrt", description="Features that a split may choose from: a share, or the root or log of all"
     )
@@ -151,6 +152,7 @@ class _Growing:
             max_depth=given.max_depth,
             min_samples_leaf=given.min_samples_leaf,
             max_features=given.max_features,
+            max_samples=max(1, round(given.subsample * len(sample.labels))),
             class_weight={0: 1.0, 1: sample.weight},
             random_state=round_seed(given.seed, self.rounds),
             n_jobs=self._threads,

@@ -251,7 +251,7 @@ class _Epochs:
                 "the weights grew without bound; lower learning_rate_init", target="hyperparameters.learning_rate_init"
             ) from error
         self.rounds += 1
-        if figures.score > self._best_score:
+        if figures.score is not None and figures.score > self._best_score:
             self._best_score, self._best_round, self._best = figures.score, self.rounds, _copied(self._parameters)
         return figures
 
