@@ -12,41 +12,37 @@ import numpy.typing as npt
 from pydantic import Field
 
 from shared.training.algorithms.arrays import AllowList, Arrays, pack, require, require_finite, unpack
-from shared.training.algorithms.base import ExplanationKind, Features, Hyperparameters, LabelledHyperparameters
+from shared.training.algorithms.base import Hyperparameters, LabelledHyperparameters
 from shared.training.algorithms.figures import labelled_figures
 from shared.training.algorithms.imbalance import FitSample, fit_sample, round_seed, rows_left_out
-from shared.training.algorithms.linear import sigmoid
+from shared.training.algorithms.perceptron import (
+    LAYERS,
+    MODEL_ARRAYS,
+    MOST_LAYERS,
+    NetworkModel,
+    Parameters,
+    layers_of,
+    named_layers,
+)
 from shared.training.algorithms.scaling import BLOCK_ROWS, SCALING, Scaling, one_blas_thread
 from shared.training.model import UntrainableData
 from shared.training.progress import RoundFigures, TrainingProgress
-from shared.training.training_set import TrainingSet, in_blocks
+from shared.training.training_set import TrainingSet
 
-_MOST_LAYERS: Final = 4  # three hidden ones and the output
-_LAYERS: Final[AllowList] = {
-    name: spec
-    for layer in range(_MOST_LAYERS)
-    for name, spec in ((f"weights_{layer}", ("<f4", 2)), (f"biases_{layer}", ("<f4", 1)))
-}
-_ALLOWED: Final[AllowList] = {**SCALING, **_LAYERS, "rounds": ("<i8", 0)}
 _CHECKPOINT: Final[AllowList] = {
     "epoch": ("<i8", 0),
     "best_epoch": ("<i8", 0),
     "best_score": ("<f8", 0),
     "steps": ("<i8", 0),
-    **{f"{kind}_{name}": spec for kind in ("last", "best", "mean", "variance") for name, spec in _LAYERS.items()},
+    **{f"{kind}_{name}": spec for kind in ("last", "best", "mean", "variance") for name, spec in LAYERS.items()},
 }
-_KINDS: Final = ("weights_", "biases_")
-_PERMUTATIONS: Final = 16  # each is walked forwards and backwards
-_EXPLAIN_SEED: Final = 20_260_101
-
-Parameters = list[npt.NDArray[np.float32]]  # weights of every layer, then biases of every layer
 
 
 class NeuralNetworkHyperparameters(LabelledHyperparameters):
     """Defaults for standardised features and rare fraud."""
 
     hidden_layer_sizes: list[Annotated[int, Field(ge=1, le=512)]] = Field(
-        [64, 32], min_length=1, max_length=_MOST_LAYERS - 1, description="Units of each hidden layer"
+        [64, 32], min_length=1, max_length=MOST_LAYERS - 1, description="Units of each hidden layer"
     )
     alpha: float = Field(1e-3, ge=0, le=100, description="L2 penalty on the weights")
     learning_rate_init: float = Field(1e-3, gt=0, le=1, description="Step size of Adam")
@@ -135,82 +131,14 @@ class NeuralNetwork:
         sample, scaling = _sampled(data, hyperparameters)
         state = unpack(checkpoint, _CHECKPOINT)
         kind, rounds = ("last_", progress.rounds) if progress.patience is None else ("best_", progress.best_round)
-        return pack(_model_arrays(_layers(state, kind), scaling, sample, rounds), _ALLOWED)
+        return pack(_model_arrays(layers_of(state, kind), scaling, sample, rounds), MODEL_ARRAYS)
 
     def load(self, model: bytes) -> "NetworkModel":
         """Read the arrays. :raises ValueError: they are not those of a network."""
-        arrays = unpack(model, _ALLOWED)
+        arrays = unpack(model, MODEL_ARRAYS)
         require(arrays, *SCALING, "rounds", "weights_0", "biases_0")
         require_finite(arrays)
         return NetworkModel(arrays)
-
-
-class NetworkModel:
-    """A multi-layer perceptron with rectified units and one logistic output. Computes in float64."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        """:raises ValueError: the layers do not fit each other."""
-        self._scaling = Scaling.of(arrays)
-        self.rounds = int(arrays["rounds"])
-        parameters = _layers(arrays)
-        count = len(parameters) // 2
-        self._weights = [layer.astype(np.float64) for layer in parameters[:count]]
-        self._biases = [layer.astype(np.float64) for layer in parameters[count:]]
-        width = len(self._scaling.mean)
-        for weights, biases in zip(self._weights, self._biases, strict=True):
-            if weights.shape != (width, len(biases)):
-                raise ValueError("the layers do not fit each other")
-            width = len(biases)
-        if width != 1:
-            raise ValueError("the last layer does not have one output")
-
-    @property
-    def explanation(self) -> ExplanationKind:
-        """Estimated Shapley values against the row that has the mean of every feature."""
-        return ExplanationKind(method="sampled_shapley", unit="log_odds")
-
-    @property
-    def feature_count(self) -> int:
-        """How many features the first layer takes."""
-        return len(self._scaling.mean)
-
-    def predict(self, features: Features) -> npt.NDArray[np.float32]:
-        """Probabilities of fraud, shape (n,); memory stays at one block of rows."""
-        scores = np.empty(len(features), dtype=np.float32)
-        for start, block in zip(range(0, len(features), BLOCK_ROWS), in_blocks(features, BLOCK_ROWS), strict=True):
-            inputs = self._scaling.apply(block) @ self._weights[0] + self._biases[0]
-            scores[start : start + len(block)] = sigmoid(self._margins(inputs))
-        return scores
-
-    def contributions(self, features: Features) -> Features:
-        """Shapley values by permutation sampling (Castro et al. 2009), antithetic pairs (Mitchell et al. 2022).
-
-        Features enter one by one, in an order drawn by lot and then in its reverse, in place of the mean; a feature's
-        part is the mean change of the margin. Whatever the orders, a row's parts and the base value add up to its
-        margin. The orders are fixed, so equal rows have equal parts. Shape (n, f + 1), log-odds, base value last.
-        """
-        standardised = self._scaling.apply(np.asarray(features))
-        rows, width = standardised.shape
-        parts = np.zeros((rows, width))
-        base = float(self._margins(self._biases[0][None, :])[0])
-        rng = np.random.default_rng(_EXPLAIN_SEED)
-        for _ in range(_PERMUTATIONS):
-            order = rng.permutation(width)
-            for walk in (order, order[::-1]):
-                inputs = np.tile(self._biases[0], (rows, 1))
-                before = np.full(rows, base)
-                for feature in walk:
-                    inputs += standardised[:, feature, None] * self._weights[0][feature]
-                    after = self._margins(inputs)
-                    parts[:, feature] += after - before
-                    before = after
-        return np.column_stack((parts / (2 * _PERMUTATIONS), np.full(rows, base))).astype(np.float32)
-
-    def _margins(self, inputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """From what enters the first layer's units, shape (n, units), to log-odds, shape (n,)."""
-        for weights, biases in zip(self._weights[1:], self._biases[1:], strict=True):
-            inputs = np.maximum(inputs, 0) @ weights + biases
-        return inputs[:, 0]
 
 
 class _Epochs:
@@ -266,7 +194,7 @@ class _Epochs:
         }
         held = {"last": self._parameters, "best": self._best, "mean": optimiser.ms, "variance": optimiser.vs}
         for kind, parameters in held.items():
-            arrays |= {f"{kind}_{name}": values for name, values in _named(parameters).items()}
+            arrays |= {f"{kind}_{name}": values for name, values in named_layers(parameters).items()}
         return pack(arrays, _CHECKPOINT)
 
     @property
@@ -301,11 +229,11 @@ class _Epochs:
 
     def _restore(self, state: Arrays) -> None:
         self.rounds, self._best_round = int(state["epoch"]), int(state["best_epoch"])
-        self._best_score, self._best = float(state["best_score"]), _layers(state, "best_")
+        self._best_score, self._best = float(state["best_score"]), layers_of(state, "best_")
         optimiser = self._network._optimizer
         optimiser.t = int(state["steps"])
-        optimiser.ms, optimiser.vs = _layers(state, "mean_"), _layers(state, "variance_")
-        for present, stored in zip(self._parameters, _layers(state, "last_"), strict=True):
+        optimiser.ms, optimiser.vs = layers_of(state, "mean_"), layers_of(state, "variance_")
+        for present, stored in zip(self._parameters, layers_of(state, "last_"), strict=True):
             present[...] = stored
 
 
@@ -316,27 +244,10 @@ def _sampled(data: TrainingSet, hyperparameters: NeuralNetworkHyperparameters) -
 
 def _model_arrays(parameters: Parameters, scaling: Scaling, sample: FitSample, rounds: int) -> Arrays:
     """The model's arrays; weight and undersampling are taken out of the last bias."""
-    arrays: Arrays = {**scaling._asdict(), **_named(parameters), "rounds": np.array(rounds)}
+    arrays: Arrays = {**scaling._asdict(), **named_layers(parameters), "rounds": np.array(rounds)}
     last = f"biases_{len(parameters) // 2 - 1}"
     arrays[last] = arrays[last] + np.float32(np.log(sample.odds_factor))
     return arrays
-
-
-def _named(parameters: Parameters) -> Arrays:
-    """By the names of the file: the first half are weights, the second half biases."""
-    count = len(parameters) // 2
-    return {
-        **{f"weights_{layer}": values for layer, values in enumerate(parameters[:count])},
-        **{f"biases_{layer}": values for layer, values in enumerate(parameters[count:])},
-    }
-
-
-def _layers(arrays: Arrays, prefix: str = "") -> Parameters:
-    """:raises ValueError: weights without biases, or a layer is left out."""
-    found = [[name for name in _LAYERS if name.startswith(kind) and prefix + name in arrays] for kind in _KINDS]
-    if [name.removeprefix(_KINDS[0]) for name in found[0]] != [str(layer) for layer in range(len(found[1]))]:
-        raise ValueError("the layers do not fit each other")
-    return [arrays[prefix + name].copy() for names in found for name in names]
 
 
 def _copied(parameters: Parameters) -> Parameters:

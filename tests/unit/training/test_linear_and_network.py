@@ -12,9 +12,9 @@ from shared.training.algorithms import algorithm
 from shared.training.algorithms.arrays import pack, unpack
 from shared.training.algorithms.linear import _ALLOWED as LINEAR
 from shared.training.algorithms.linear import LinearModel, sigmoid
-from shared.training.algorithms.network import _ALLOWED as NETWORK
 from shared.training.algorithms.network import _CHECKPOINT as NETWORK_CHECKPOINT
-from shared.training.algorithms.network import NetworkModel
+from shared.training.algorithms.perceptron import MODEL_ARRAYS as NETWORK
+from shared.training.algorithms.perceptron import NetworkModel
 from shared.training.algorithms.scaling import Scaling
 from shared.training.model import UntrainableData
 from shared.training.training_set import TrainingSet, in_blocks
