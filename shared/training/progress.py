@@ -8,9 +8,10 @@ _SHOWN_POINTS = 200
 
 
 class RoundFigures(NamedTuple):
-    """How a model stands after a round. ``score`` is what early stopping follows, higher being better."""
+    """How a model stands after a round. ``score`` is what early stopping follows, higher being better; None after a
+    round that was not looked at."""
 
-    score: float
+    score: float | None
     validation: dict[str, float]
     train: dict[str, float]
 
@@ -65,7 +66,7 @@ class TrainingProgress(BaseModel):
         self.rounds += 1
         self.train.add(self.rounds, figures.train)
         self.validation.add(self.rounds, figures.validation)
-        if self.best_score is None or figures.score > self.best_score:
+        if figures.score is not None and (self.best_score is None or figures.score > self.best_score):
             self.best_round, self.best_score = self.rounds, figures.score
 
     @property

@@ -83,7 +83,7 @@ async def test_a_job_becomes_a_registered_and_verified_model(
     assert done.completed_at is not None
     assert done.metrics is not None
     assert done.metrics["split"]["ordered_by"] == "time"
-    assert len(done.metrics["curves"]["validation"]["aucpr"]) == done.current_epoch
+    assert done.metrics["curves"]["validation"]["round"][-1] == done.current_epoch
     [model] = await _models(database)
     assert (model["id"], model["version"], model["status"]) == (model_id_of(job.id), "1.0", "TRAINED")
     assert done.model_id == model["id"]

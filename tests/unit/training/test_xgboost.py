@@ -85,11 +85,17 @@ def test_without_sampling_the_model_is_that_of_xgboost_train(data: TrainingSet) 
 def test_the_best_round_is_kept_and_the_run_ends_when_patience_does(data: TrainingSet) -> None:
     """Early stopping follows the validation part, and later rounds are cut off."""
     model, progress = _train(data, [None], n_estimators=400, learning_rate=0.5, early_stopping_rounds=10)
-    curve = progress.validation.values["aucpr"]
+    curve = progress.validation
     assert progress.stopped_early
     assert progress.rounds == progress.best_round + 10 < 400
-    assert int(np.argmax(curve)) + 1 == progress.best_round == XGBoost().load(model).rounds
-    assert len(progress.train.rounds) == len([r for r in range(progress.rounds) if r % 5 == 0])
+    assert curve.rounds[int(np.argmax(curve.values["aucpr"]))] == progress.best_round == XGBoost().load(model).rounds
+
+
+def test_every_second_round_is_looked_at_and_the_last(data: TrainingSet) -> None:
+    """The validation part after rounds 1, 3, 5 … and the last, the fitting part after every tenth of those."""
+    _, progress = _train(data, [None], n_estimators=24, early_stopping_rounds=None)
+    assert progress.validation.rounds == [*range(1, 24, 2), 24]
+    assert progress.train.rounds == [1, 11, 21]
 
 
 def test_without_early_stopping_every_round_is_kept(data: TrainingSet) -> None:
