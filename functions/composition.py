@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.platform.blobs import BlobStore
     from shared.platform.database import Database
     from shared.platform.identity import TokenVerifier
+    from shared.registry.promotion import PromotionService
     from shared.registry.service import RegistryService
     from shared.scoring.service import ScoringService
     from shared.training.report.service import ReportService
@@ -125,10 +126,17 @@ class Services:
 
     @cached_property
     def registry(self) -> "RegistryService":
-        """Models, baselines and promotions."""
+        """Models, what they must meet, and where they come from."""
         from shared.registry.service import RegistryService
 
-        return RegistryService(self.database, utc_now)
+        return RegistryService(self.database)
+
+    @cached_property
+    def promotions(self) -> "PromotionService":
+        """Moves models through their life."""
+        from shared.registry.promotion import PromotionService
+
+        return PromotionService(self.database, self.blobs)
 
     @cached_property
     def reports(self) -> "ReportService":

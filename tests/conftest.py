@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fixtures.platform",
     "tests.fixtures.app",
     "tests.fixtures.features",
+    "tests.fixtures.registry",
 ]

@@ -2,15 +2,18 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import azure.durable_functions as df
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from functions.endpoint import Call, Reply, endpoint
 from functions.requests import PageQuery
 from functions.responses import Document
 from shared.registry.lifecycle import ModelStatus
-from shared.registry.model import Model, NewBaselines, PromotionRequest, Reasoned
+from shared.registry.model import ArchiveRequest, Model, PromotionRequest, Reasoned
+from shared.registry.promotion import Trial
+from shared.registry.rules import NewBaselines, NewChampionRules
 from shared.training.report import CONTENT_SECURITY_POLICY
 
 bp = df.Blueprint()
@@ -31,6 +34,34 @@ class TimeQuery(BaseModel):
     at: AwareDatetime | None = Field(None, description="ISO 8601 with a time zone.")
 
 
+class CompareQuery(BaseModel):
+    """Which models."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[UUID] = Field(min_length=1, max_length=20, description="Ids of 1 to 20 models, separated by commas.")
+
+    @field_validator("ids", mode="before")
+    @classmethod
+    def _parts(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("ids")
+    @classmethod
+    def _each_once(cls, value: list[UUID]) -> list[UUID]:
+        if len(set(value)) < len(value):
+            raise ValueError("each model may be named once")
+        return value
+
+
+class PromoteQuery(BaseModel):
+    """Whether to do it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = Field(False, description="Answer what would happen and change nothing.")
+
+
 @endpoint(bp, "GET", "models", summary="List models, newest first", query=ModelQuery)
 async def list_models(call: Call) -> Reply:
     """One page of the registry."""
@@ -46,6 +77,12 @@ async def get_production_model(call: Call) -> Reply:
     """Which model decides, or decided at ``at``."""
     at: datetime | None = call.query.at if call.query else None
     return Reply(_shown(await call.services.registry.production(at)))
+
+
+@endpoint(bp, "GET", "models/compare", summary="Models side by side", query=CompareQuery)
+async def compare_models(call: Call) -> Reply:
+    """Figures with intervals, what differs in hyperparameters and features, importance; values in the order of ids."""
+    return Reply(await call.services.registry.compare(call.query.ids))
 
 
 @endpoint(bp, "GET", "models/{model_id:guid}", summary="One model")
@@ -81,9 +118,43 @@ async def get_model_history(call: Call) -> Reply:
     return Reply(await call.services.registry.history(call.path_id("model_id")))
 
 
+@endpoint(bp, "GET", "models/{model_id:guid}/lineage", summary="What a model was made from")
+async def get_model_lineage(call: Call) -> Reply:
+    """Model, training job, feature set, dataset, and the versions that the dataset came from."""
+    source, ancestors = await call.services.registry.lineage(call.path_id("model_id"))
+    return Reply({**source.model_dump(), "dataset_ancestors": ancestors})
+
+
+@endpoint(bp, "GET", "datasets/{dataset_id:guid}/lineage", summary="What was made from a dataset", query=PageQuery)
+async def get_dataset_lineage(call: Call) -> Reply:
+    """The versions before and after it, and a page of feature sets, training jobs and models made from it."""
+    return await _descendants(call, call.path_id("dataset_id"))
+
+
+@endpoint(
+    bp,
+    "GET",
+    "features/sets/{feature_set_id:guid}/lineage",
+    summary="What was made from a feature set",
+    query=PageQuery,
+)
+async def get_feature_set_lineage(call: Call) -> Reply:
+    """The dataset it was made from, and a page of training jobs and models made from it."""
+    feature_set_id = call.path_id("feature_set_id")
+    return await _descendants(call, await call.services.registry.dataset_of(feature_set_id), feature_set_id)
+
+
+async def _descendants(call: Call, dataset_id: UUID, feature_set_id: UUID | None = None) -> Reply:
+    query: PageQuery = call.query
+    line, made, total = await call.services.registry.descendants(
+        dataset_id, feature_set_id, limit=query.page_size, offset=query.offset
+    )
+    return Reply({**line.model_dump(), "descendants": made}, pagination=query.pagination(total))
+
+
 @endpoint(bp, "GET", "models/{model_id:guid}/baselines", summary="Baselines of a model")
 async def list_baselines(call: Call) -> Reply:
-    """What its metrics must reach before it may go to production."""
+    """What its metrics must reach before it may go to production; inactive ones too."""
     return Reply(await call.services.registry.baselines(call.path_id("model_id")))
 
 
@@ -98,10 +169,42 @@ async def set_baselines(call: Call) -> Reply:
     return Reply(found)
 
 
-@endpoint(bp, "POST", "models/{model_id:guid}/promote", summary="Promote a model", body=PromotionRequest)
+@endpoint(bp, "GET", "models/{model_id:guid}/champion-rules", summary="Rules of a model against the one in production")
+async def list_champion_rules(call: Call) -> Reply:
+    """By how much each metric may be worse than in production; inactive ones too."""
+    return Reply(await call.services.registry.champion_rules(call.path_id("model_id")))
+
+
+@endpoint(
+    bp,
+    "POST",
+    "models/{model_id:guid}/champion-rules",
+    summary="Set rules of a model against the one in production",
+    body=NewChampionRules,
+    status=201,
+)
+async def set_champion_rules(call: Call) -> Reply:
+    """Replaces those of the same metrics, keeps the others; answers with all of them."""
+    rules = await call.services.registry.set_champion_rules(
+        call.path_id("model_id"), call.body.rules, caller=call.caller, origin=call.origin
+    )
+    return Reply(rules)
+
+
+@endpoint(
+    bp,
+    "POST",
+    "models/{model_id:guid}/promote",
+    summary="Promote a model, or try what would happen",
+    body=PromotionRequest,
+    query=PromoteQuery,
+)
 async def promote_model(call: Call) -> Reply:
-    """TRAINED to STAGING, or STAGING to PRODUCTION through the gate."""
-    model, verdict = await call.services.registry.promote(
+    """TRAINED to STAGING, or STAGING to PRODUCTION through the gate; a dry run answers the verdict alone."""
+    if call.query.dry_run:
+        trial = await call.services.promotions.try_promotion(call.path_id("model_id"), call.body, caller=call.caller)
+        return Reply(_tried(trial))
+    model, verdict = await call.services.promotions.promote(
         call.path_id("model_id"), call.body, caller=call.caller, origin=call.origin
     )
     return Reply({**_shown(model), "verdict": verdict.as_json()})
@@ -109,21 +212,34 @@ async def promote_model(call: Call) -> Reply:
 
 @endpoint(bp, "POST", "models/{model_id:guid}/rollback", summary="Back to the previous production model", body=Reasoned)
 async def rollback_model(call: Call) -> Reply:
-    """Archives the model in production and puts its predecessor back."""
-    model = await call.services.registry.rollback(
+    """Archives the model in production and puts the one back that it was promoted over."""
+    model = await call.services.promotions.rollback(
         call.path_id("model_id"), call.body.reason, caller=call.caller, origin=call.origin
     )
     return Reply(_shown(model))
 
 
-@endpoint(bp, "POST", "models/{model_id:guid}/archive", summary="Take a model out of use", body=Reasoned)
+@endpoint(bp, "POST", "models/{model_id:guid}/archive", summary="Take a model out of use", body=ArchiveRequest)
 async def archive_model(call: Call) -> Reply:
     """Its artifacts stay, so that what it decided can still be explained."""
-    model = await call.services.registry.archive(
-        call.path_id("model_id"), call.body.reason, caller=call.caller, origin=call.origin
+    model = await call.services.promotions.archive(
+        call.path_id("model_id"), call.body, caller=call.caller, origin=call.origin
     )
     return Reply(_shown(model))
 
 
 def _shown(model: Model) -> dict[str, Any]:
     return model.model_dump(exclude={"storage_path"})
+
+
+def _tried(trial: Trial) -> dict[str, Any]:
+    replaces = trial.replaces
+    return {
+        "allowed": trial.allowed,
+        "from_status": trial.model.status,
+        "target_status": trial.target_status,
+        "replaces": replaces and replaces.model_dump(include={"id", "name", "version"}),
+        "verdict": trial.verdict.as_json(),
+        "overridden": trial.overridden,
+        "artifact": {"loadable": trial.fault is None, "file": trial.file, "message": trial.fault},
+    }

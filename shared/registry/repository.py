@@ -1,6 +1,6 @@
-"""Rows of ``ml_models``, ``baselines`` and ``model_promotions``."""
+"""Rows of ``ml_models``, ``baselines``, ``champion_rules`` and ``model_promotions``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,8 @@ from psycopg.types.json import Jsonb
 from shared.platform.database import Connection, Row, scalar
 from shared.platform.queries import queries
 from shared.registry.lifecycle import ModelStatus
-from shared.registry.model import Baseline, Model, NewBaseline, Transition
+from shared.registry.model import Model, Transition
+from shared.registry.rules import Baseline, ChampionRule, NewBaseline, NewChampionRule
 
 _SQL = queries("registry")
 
@@ -36,30 +37,32 @@ async def get_production(conn: Connection, at: datetime | None = None) -> Model 
     return None if row is None else Model.model_validate(row)
 
 
-async def get_rollback_target(conn: Connection) -> Model | None:
-    """The archived model that was in production last."""
-    row = await _one(conn, "get_rollback_target", {})
-    return None if row is None else Model.model_validate(row)
+async def get_many(conn: Connection, model_ids: Sequence[UUID]) -> dict[UUID, Model]:
+    """The models that exist of these."""
+    rows = await (await conn.execute(_SQL["get_models"], {"model_ids": list(model_ids)})).fetchall()
+    return {row["id"]: Model.model_validate(row) for row in rows}
 
 
-async def list_in_use(conn: Connection) -> list[Model]:
-    """The models in STAGING and PRODUCTION, and the one that a rollback would put back."""
-    rows = await (await conn.execute(_SQL["list_models_in_use"])).fetchall()
+async def get_predecessor(conn: Connection, model_id: UUID) -> tuple[Model, bool] | None:
+    """The model that was in production before ``model_id`` was promoted, and whether it was archived on purpose."""
+    row = await _one(conn, "get_predecessor", {"model_id": model_id})
+    return None if row is None else (Model.model_validate(row), row["retired"])
+
+
+async def list_in_staging_and_production(conn: Connection) -> list[Model]:
+    """The models that may score."""
+    rows = await (await conn.execute(_SQL["list_models_in_staging_and_production"])).fetchall()
     return [Model.model_validate(row) for row in rows]
 
 
-async def lock_for_promotion(conn: Connection, model_id: UUID) -> tuple[Model | None, Model | None]:
-    """The model of this id and the one in production (which may be the same), both locked."""
-    rows = await (await conn.execute(_SQL["lock_models_for_promotion"], {"model_id": model_id})).fetchall()
-    models = [Model.model_validate(row) for row in rows]
-    wanted = next((model for model in models if model.id == model_id), None)
-    production = next((model for model in models if model.status is ModelStatus.PRODUCTION), None)
-    return wanted, production
+async def lock_lifecycle(conn: Connection) -> None:
+    """Nobody else moves a model until the transaction ends; what is read from here on stays true."""
+    await conn.execute(_SQL["lock_lifecycle"])
 
 
-async def current_time(conn: Connection) -> datetime:
-    """The database's clock."""
-    row = await _one(conn, "current_time", {})
+async def next_instant(conn: Connection) -> datetime:
+    """The database's clock, later than the last change of production."""
+    row = await _one(conn, "next_instant", {})
     assert row is not None
     now: datetime = row["now"]
     return now
@@ -84,6 +87,7 @@ async def insert_transition(
     promoted_by: UUID | None,
     verdict: Mapping[str, Any] | None = None,
     overridden: bool = False,
+    replaced_by: UUID | None = None,
 ) -> None:
     """Record the step from the model's present status to ``to_status``."""
     parameters = {
@@ -93,6 +97,7 @@ async def insert_transition(
         "verdict": None if verdict is None else Jsonb(dict(verdict)),
         "reason": reason,
         "overridden": overridden,
+        "replaced_by": replaced_by,
         "promoted_by": promoted_by,
         "at": at,
     }
@@ -121,7 +126,18 @@ async def list_baselines(conn: Connection, model_id: UUID) -> list[Baseline]:
     return [Baseline.model_validate(row) for row in rows]
 
 
-async def upsert_baseline(conn: Connection, model_id: UUID, new: NewBaseline, created_by: UUID | None) -> Baseline:
+async def upsert_baseline(conn: Connection, model_id: UUID, new: NewBaseline, created_by: UUID | None) -> None:
     """Set the baseline of one metric."""
+    await conn.execute(_SQL["upsert_baseline"], {**new.model_dump(), "model_id": model_id, "created_by": created_by})
+
+
+async def list_champion_rules(conn: Connection, model_id: UUID) -> list[ChampionRule]:
+    """The champion rules of one model."""
+    rows = await (await conn.execute(_SQL["list_champion_rules"], {"model_id": model_id})).fetchall()
+    return [ChampionRule.model_validate(row) for row in rows]
+
+
+async def upsert_champion_rule(conn: Connection, model_id: UUID, new: NewChampionRule, created_by: UUID | None) -> None:
+    """Set the champion rule of one metric."""
     parameters = {**new.model_dump(), "model_id": model_id, "created_by": created_by}
-    return Baseline.model_validate(await _one(conn, "upsert_baseline", parameters))
+    await conn.execute(_SQL["upsert_champion_rule"], parameters)

@@ -1,36 +1,29 @@
-"""Looking at models, and moving them through their life."""
+"""Looking at models, and setting what they must meet."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
-
-import psycopg
 
 from shared.audit import service as audit
 from shared.audit.model import Origin
-from shared.platform.clock import Clock
 from shared.platform.database import Connection, Database
-from shared.platform.errors import Conflict, FieldError, Forbidden, InvalidContent, NotFound
-from shared.registry import repository
-from shared.registry.lifecycle import ModelStatus, Move, check_move
-from shared.registry.model import (
-    Baseline,
-    Model,
-    NewBaseline,
-    PromotionRequest,
-    Transition,
-    Verdict,
-    judge,
-    numeric,
-)
-from shared.users.model import Caller, Role
+from shared.platform.errors import FieldError, InvalidContent, NotFound
+from shared.registry import lineage_repository, repository
+from shared.registry.comparison import compare
+from shared.registry.gate import faulty_baselines, faulty_rules
+from shared.registry.lifecycle import ModelStatus
+from shared.registry.model import Model, Transition, found
+from shared.registry.provenance import DatasetLineage, Descendant, Provenance, SourceDataset
+from shared.registry.rules import Baseline, ChampionRule, NewBaseline, NewChampionRule
+from shared.users.model import Caller
 
 
 class RegistryService:
-    """Use cases of models, baselines and promotions."""
+    """Use cases of models, baselines, comparison and lineage."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
 
     async def ping(self) -> None:
         """Return when the database answers."""
@@ -43,7 +36,7 @@ class RegistryService:
         :raises NotFound: there is none with this id.
         """
         async with self._database.connection() as conn:
-            return _found(await repository.get(conn, model_id))
+            return found(await repository.get(conn, model_id))
 
     async def production(self, at: datetime | None = None) -> Model:
         """The model in production, now or at the time ``at``.
@@ -66,195 +59,144 @@ class RegistryService:
     async def history(self, model_id: UUID) -> list[Transition]:
         """Every step of a model's life, newest first."""
         async with self._database.connection() as conn:
-            _found(await repository.get(conn, model_id))
+            found(await repository.get(conn, model_id))
             return await repository.list_transitions(conn, model_id)
 
     async def in_use(self) -> list[Model]:
         """The models in STAGING and PRODUCTION, and the one that a rollback would put back."""
         async with self._database.connection() as conn:
-            return await repository.list_in_use(conn)
+            models = await repository.list_in_staging_and_production(conn)
+            for model in models:
+                if model.status is ModelStatus.PRODUCTION:
+                    predecessor = await repository.get_predecessor(conn, model.id)
+                    return models if predecessor is None or predecessor[1] else [*models, predecessor[0]]
+            return models
+
+    async def compare(self, model_ids: Sequence[UUID]) -> dict[str, Any]:
+        """Models side by side, in the order asked for; see :func:`shared.registry.comparison.compare`.
+
+        :raises NotFound: one of them does not exist.
+        """
+        async with self._database.connection() as conn:
+            models = await repository.get_many(conn, model_ids)
+            missing = [str(model_id) for model_id in model_ids if model_id not in models]
+            if missing:
+                raise NotFound(f"no model has the id {' or '.join(missing)}", target="ids")
+            provenance = await lineage_repository.get_provenance(conn, model_ids)
+        return compare([models[model_id] for model_id in model_ids], provenance)
+
+    async def lineage(self, model_id: UUID) -> tuple[Provenance, list[SourceDataset]]:
+        """What a model was made from, and the versions that its dataset came from.
+
+        :raises NotFound: there is no such model.
+        """
+        async with self._database.connection() as conn:
+            source = (await lineage_repository.get_provenance(conn, [model_id])).get(model_id)
+            if source is None:
+                raise NotFound("no model has this id", target="model_id")
+            if source.dataset is None:
+                return source, []
+            return source, (await lineage_repository.list_ancestors(conn, source.dataset.id))[1:]
+
+    async def descendants(
+        self, dataset_id: UUID, feature_set_id: UUID | None = None, *, limit: int, offset: int
+    ) -> tuple[DatasetLineage, list[Descendant], int]:
+        """A dataset among its versions, one page of what was made from it, newest feature sets first, and the number
+        of rows; with ``feature_set_id`` only what was made from that set.
+
+        :raises NotFound: there is no such dataset.
+        """
+        async with self._database.connection() as conn:
+            line = await lineage_repository.list_ancestors(conn, dataset_id)
+            if not line:
+                raise NotFound("no dataset has this id", target="dataset_id")
+            children = await lineage_repository.list_children(conn, dataset_id)
+            rows, total = await lineage_repository.list_descendants(
+                conn, dataset_id, feature_set_id, limit=limit, offset=offset
+            )
+        return DatasetLineage(dataset=line[0], ancestors=line[1:], children=children), rows, total
+
+    async def dataset_of(self, feature_set_id: UUID) -> UUID:
+        """The dataset that a feature set was made from.
+
+        :raises NotFound: there is no such feature set.
+        """
+        async with self._database.connection() as conn:
+            dataset_id = await lineage_repository.get_dataset_of(conn, feature_set_id)
+        if dataset_id is None:
+            raise NotFound("no feature set has this id", target="feature_set_id")
+        return dataset_id
 
     async def baselines(self, model_id: UUID) -> list[Baseline]:
-        """The baselines of a model."""
+        """The baselines of a model, inactive ones too."""
         async with self._database.connection() as conn:
-            _found(await repository.get(conn, model_id))
+            found(await repository.get(conn, model_id))
             return await repository.list_baselines(conn, model_id)
 
     async def set_baselines(
-        self, model_id: UUID, baselines: list[NewBaseline], *, caller: Caller, origin: Origin
+        self, model_id: UUID, baselines: Sequence[NewBaseline], *, caller: Caller, origin: Origin
     ) -> list[Baseline]:
         """Set baselines; the others of the model stay as they are.
 
-        :raises InvalidContent: the model has no recorded metric of a baseline's name.
+        :raises InvalidContent: the model has no recorded metric of a baseline's name, or not the interval it needs.
         """
         async with self._database.transaction() as conn:
-            model = _found(await repository.get(conn, model_id))
-            known = sorted(name for name, value in model.metrics.items() if numeric(value) is not None)
-            unknown = [
-                FieldError(f"baselines.{position}.metric", f"{new.metric} is not a recorded metric: {', '.join(known)}")
-                for position, new in enumerate(baselines)
-                if new.metric not in known
-            ]
-            if unknown:
-                raise InvalidContent("some metrics are not recorded for this model", details=unknown)
+            model = found(await repository.get(conn, model_id))
+            _refuse(faulty_baselines(baselines, model.metrics))
+            before = await repository.list_baselines(conn, model_id)
             for new in baselines:
                 await repository.upsert_baseline(conn, model_id, new, caller.user_id)
-            await audit.record(
-                conn,
-                origin,
-                caller,
-                action="UPDATE",
-                resource_type="baseline",
-                resource_id=model_id,
-                new={"baselines": [new.model_dump(mode="json") for new in baselines]},
-            )
-            return await repository.list_baselines(conn, model_id)
+            after = await repository.list_baselines(conn, model_id)
+            await _record_rules(conn, origin, caller, "baseline", model_id, before, after)
+            return after
 
-    async def promote(
-        self, model_id: UUID, request: PromotionRequest, *, caller: Caller, origin: Origin
-    ) -> tuple[Model, Verdict]:
-        """Move a model to STAGING or, through the gate, to PRODUCTION, archiving the one that was there.
+    async def champion_rules(self, model_id: UUID) -> list[ChampionRule]:
+        """The rules of a model against the one in production, inactive ones too."""
+        async with self._database.connection() as conn:
+            found(await repository.get(conn, model_id))
+            return await repository.list_champion_rules(conn, model_id)
 
-        All of it is one transaction; when two promotions meet, one wins and the other changes nothing.
+    async def set_champion_rules(
+        self, model_id: UUID, rules: Sequence[NewChampionRule], *, caller: Caller, origin: Origin
+    ) -> list[ChampionRule]:
+        """Set champion rules; the others of the model stay as they are.
 
-        :raises Conflict: the move is not possible, a baseline fails, or another promotion was quicker.
-        :raises Forbidden: an override by someone who is not an administrator.
-        """
-        if request.override and caller.role is not Role.ADMIN:
-            raise Forbidden("only an administrator may override the gate")
-        try:
-            async with self._database.transaction() as conn:
-                found, production = await repository.lock_for_promotion(conn, model_id)
-                model = _found(found)
-                check_move(model.status, Move.PROMOTE, request.target_status)
-                verdict = judge(await repository.list_baselines(conn, model_id), model.metrics)
-                to_production = request.target_status is ModelStatus.PRODUCTION
-                overridden = to_production and not verdict.passed and request.override
-                if to_production and not verdict.passed and not overridden:
-                    raise _failed_gate(verdict)
-                moved = await self._move(
-                    conn,
-                    model,
-                    request.target_status,
-                    replacing=production if to_production else None,
-                    action="PROMOTE",
-                    reason=request.reason,
-                    verdict=verdict,
-                    overridden=overridden,
-                    caller=caller,
-                    origin=origin,
-                )
-                return moved, verdict
-        except psycopg.errors.UniqueViolation as error:
-            raise Conflict("another model was promoted at the same time") from error
-
-    async def rollback(self, model_id: UUID, reason: str, *, caller: Caller, origin: Origin) -> Model:
-        """Put the model that was in production before ``model_id`` back, archiving ``model_id``.
-
-        :raises Conflict: ``model_id`` is not in production, or there is nothing to go back to.
-        """
-        try:
-            async with self._database.transaction() as conn:
-                current, _ = await repository.lock_for_promotion(conn, model_id)
-                if _found(current).status is not ModelStatus.PRODUCTION:
-                    raise Conflict("only the model in production can be rolled back")
-                previous = await repository.get_rollback_target(conn)
-                if previous is None:
-                    raise Conflict("no model was in production before this one")
-                check_move(previous.status, Move.ROLLBACK, ModelStatus.PRODUCTION)
-                return await self._move(
-                    conn,
-                    previous,
-                    ModelStatus.PRODUCTION,
-                    replacing=current,
-                    action="ROLLBACK",
-                    reason=reason,
-                    verdict=None,
-                    overridden=False,
-                    caller=caller,
-                    origin=origin,
-                )
-        except psycopg.errors.UniqueViolation as error:
-            raise Conflict("another model was promoted at the same time") from error
-
-    async def archive(self, model_id: UUID, reason: str, *, caller: Caller, origin: Origin) -> Model:
-        """Take a model out of use; archiving the one in production leaves none until another is promoted.
-
-        :raises Conflict: it is archived already.
+        :raises InvalidContent: a metric was not recorded for the model, or has no better side.
         """
         async with self._database.transaction() as conn:
-            found, _ = await repository.lock_for_promotion(conn, model_id)
-            model = _found(found)
-            check_move(model.status, Move.ARCHIVE, ModelStatus.ARCHIVED)
-            return await self._move(
-                conn,
-                model,
-                ModelStatus.ARCHIVED,
-                replacing=None,
-                action="ARCHIVE",
-                reason=reason,
-                verdict=None,
-                overridden=False,
-                caller=caller,
-                origin=origin,
-            )
-
-    async def _move(
-        self,
-        conn: Connection,
-        model: Model,
-        target: ModelStatus,
-        *,
-        replacing: Model | None,
-        action: str,
-        reason: str,
-        verdict: Verdict | None,
-        overridden: bool,
-        caller: Caller,
-        origin: Origin,
-    ) -> Model:
-        at = await repository.current_time(conn)
-        if replacing is not None:
-            replaced = f"replaced by {model.name} {model.version}: {reason}"
-            await repository.set_status(conn, replacing.id, ModelStatus.ARCHIVED, at, replaced)
-            await repository.insert_transition(
-                conn, replacing, ModelStatus.ARCHIVED, at=at, reason=replaced, promoted_by=caller.user_id
-            )
-        moved = await repository.set_status(conn, model.id, target, at, reason)
-        await repository.insert_transition(
-            conn,
-            model,
-            target,
-            at=at,
-            reason=reason,
-            promoted_by=caller.user_id,
-            verdict=None if verdict is None else verdict.as_json(),
-            overridden=overridden,
-        )
-        await audit.record(
-            conn,
-            origin,
-            caller,
-            action=action,
-            resource_type="model",
-            resource_id=model.id,
-            old={"status": model.status, "production": None if replacing is None else str(replacing.id)},
-            new={"status": target},
-            metadata={"reason": reason, "overridden": overridden},
-        )
-        return moved
+            model = found(await repository.get(conn, model_id))
+            _refuse(faulty_rules(rules, model.metrics))
+            before = await repository.list_champion_rules(conn, model_id)
+            for new in rules:
+                await repository.upsert_champion_rule(conn, model_id, new, caller.user_id)
+            after = await repository.list_champion_rules(conn, model_id)
+            await _record_rules(conn, origin, caller, "champion_rule", model_id, before, after)
+            return after
 
 
-def _found(model: Model | None) -> Model:
-    if model is None:
-        raise NotFound("no model has this id", target="model_id")
-    return model
+def _refuse(faults: list[FieldError]) -> None:
+    if faults:
+        raise InvalidContent("some rules do not fit this model", target=faults[0].field, details=faults)
 
 
-def _failed_gate(verdict: Verdict) -> Conflict:
-    details = [
-        FieldError(check.metric, f"is {check.value}, must be {check.operator.value} {check.threshold}")
-        for check in verdict.checks
-        if not check.passed
-    ]
-    return Conflict("the model does not meet its baselines", target="baselines", details=details)
+async def _record_rules(
+    conn: Connection,
+    origin: Origin,
+    caller: Caller,
+    resource_type: str,
+    model_id: UUID,
+    before: Sequence[NewBaseline | NewChampionRule],
+    after: Sequence[NewBaseline | NewChampionRule],
+) -> None:
+    """The audit row, with the rules as people set them."""
+    hidden = {"id", "model_id", "created_by", "created_at"}
+    await audit.record(
+        conn,
+        origin,
+        caller,
+        action="UPDATE",
+        resource_type=resource_type,
+        resource_id=model_id,
+        old={"rules": [rule.model_dump(mode="json", exclude=hidden) for rule in before]},
+        new={"rules": [rule.model_dump(mode="json", exclude=hidden) for rule in after]},
+    )

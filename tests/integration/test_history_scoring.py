@@ -69,7 +69,7 @@ class Served:
         self.artifact = packed_model(frame, CONFIG)
         self.plan = FeaturePlan.model_validate_json(self.artifact.files["plan.json"])
         self.scoring = ScoringService(
-            database, blobs, RegistryService(database, utc_now), AlertService(database, utc_now), utc_now
+            database, blobs, RegistryService(database), AlertService(database, utc_now), utc_now
         )
 
     async def promote(self) -> None:
@@ -160,7 +160,7 @@ async def test_what_is_older_than_the_retention_is_scored_and_not_remembered(ser
     scoring = ScoringService(
         served.database,
         served.blobs,
-        RegistryService(served.database, utc_now),
+        RegistryService(served.database),
         AlertService(served.database, utc_now),
         utc_now,
         history_retention=timedelta(days=1),

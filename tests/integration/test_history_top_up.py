@@ -23,6 +23,7 @@ from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import PromotionRequest
+from shared.registry.promotion import PromotionService
 from shared.registry.service import RegistryService
 from shared.scoring.identifiers import prediction_id
 from shared.scoring.service import ScoringService
@@ -61,7 +62,8 @@ class Models:
 
     def __init__(self, database: Database, blobs: BlobStore, origin: Origin, caller: Caller) -> None:
         self.database = database
-        self.registry = RegistryService(database, utc_now)
+        self.registry = RegistryService(database)
+        self.promotions = PromotionService(database, blobs)
         self.scoring = ScoringService(database, blobs, self.registry, AlertService(database, utc_now), utc_now)
         self.plans: dict[UUID, FeaturePlan] = {}
         self.blobs = blobs
@@ -86,7 +88,7 @@ class Models:
         """Step by step."""
         for target in targets:
             request = PromotionRequest(target_status=target, reason="a test")
-            await self.registry.promote(model_id, request, caller=self._caller, origin=self._origin)
+            await self.promotions.promote(model_id, request, caller=self._caller, origin=self._origin)
         return model_id
 
     async def score(self, frame: pl.DataFrame, *, without_id: bool = False) -> list[UUID]:

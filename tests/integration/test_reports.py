@@ -6,7 +6,6 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from shared.platform.blobs import BlobStore
-from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.platform.errors import NotFound
 from shared.registry.service import RegistryService
@@ -21,7 +20,7 @@ PAGE = b"<!DOCTYPE html>\n<html></html>\n"
 
 @pytest.fixture
 def reports(database: Database, blobs: BlobStore) -> ReportService:
-    return ReportService(RegistryService(database, utc_now), blobs)
+    return ReportService(RegistryService(database), blobs)
 
 
 def _with_report(model_id: UUID) -> ModelArtifact:

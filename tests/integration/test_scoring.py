@@ -21,6 +21,7 @@ from shared.platform.database import Database
 from shared.platform.errors import Conflict, InvalidContent, Unavailable
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import PromotionRequest
+from shared.registry.promotion import PromotionService
 from shared.registry.service import RegistryService
 from shared.scoring.service import ScoringService
 from shared.training.artifact_store import write_artifact
@@ -39,7 +40,8 @@ class Platform:
         self.blobs = blobs
         self.gate = gate
         self.now: datetime | None = None
-        self.registry = RegistryService(database, utc_now)
+        self.registry = RegistryService(database)
+        self.promotions = PromotionService(database, blobs)
         self.alerts = AlertService(database, utc_now)
         self.scoring = ScoringService(database, blobs, self.registry, self.alerts, self.clock, deadline_seconds=4)
         self._origin = origin
@@ -49,12 +51,11 @@ class Platform:
         """Now, or what a test says."""
         return self.now or utc_now()
 
-    async def trained(self, *, lost: bool = False) -> UUID:
-        """A registered model; the files of a lost one are not in Blob."""
+    async def trained(self) -> UUID:
+        """A registered model."""
         model_id = uuid4()
         artifact = packed_model(model_id=model_id)
-        if not lost:
-            await write_artifact(self.blobs, model_id, artifact)
+        await write_artifact(self.blobs, model_id, artifact)
         async with self.database.connection() as conn:
             await conn.execute(
                 "INSERT INTO ml_models (id, name, version, algorithm, hyperparameters, storage_path, metrics, "
@@ -67,12 +68,15 @@ class Platform:
         """Promote step by step."""
         for target in targets:
             request = PromotionRequest(target_status=target, reason="a test")
-            await self.registry.promote(model_id, request, caller=self._caller, origin=self._origin)
+            await self.promotions.promote(model_id, request, caller=self._caller, origin=self._origin)
         return model_id
 
     async def promoted(self, *, lost: bool = False) -> UUID:
-        """A new model in production."""
-        return await self.move(await self.trained(lost=lost), ModelStatus.STAGING, ModelStatus.PRODUCTION)
+        """A new model in production; the files of a lost one have gone from Blob since."""
+        model_id = await self.move(await self.trained(), ModelStatus.STAGING, ModelStatus.PRODUCTION)
+        if lost:
+            await self.blobs.delete_prefix(f"models/{model_id}/")
+        return model_id
 
     async def score(self, model_id: UUID | None = None, **changes: Any) -> UUID:
         """Score a transaction; the id of the model that did."""
@@ -177,7 +181,7 @@ async def test_files_that_cannot_be_served_raise_an_alert_until_they_can(platfor
     """One alert, which names the model and the file and counts; it resolves itself when the model serves."""
     first = await platform.promoted()
     await platform.score()
-    second = await platform.trained()
+    second = await platform.promoted()
     artifact = packed_model(model_id=second)
     path = f"models/{second}/model.ubj"
     if harm == "lost":
@@ -186,7 +190,6 @@ async def test_files_that_cannot_be_served_raise_an_alert_until_they_can(platfor
         content = artifact.files["model.ubj"]
         harmed = content[:-1] if harm == "truncated" else content[:-1] + bytes([content[-1] ^ 1])
         await platform.blobs.upload_bytes(path, harmed)
-    await platform.move(second, ModelStatus.STAGING, ModelStatus.PRODUCTION)
     assert await platform.score() == first
     alert = await platform.alert(AlertStatus.ACTIVE)
     assert (alert.source_type, alert.severity, alert.model_id) == (Source.SYSTEM, Severity.CRITICAL, second)

@@ -19,6 +19,7 @@ from shared.platform.database import Database
 from shared.platform.errors import InvalidContent
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import PromotionRequest
+from shared.registry.promotion import PromotionService
 from shared.registry.service import RegistryService
 from shared.scoring.service import ScoringService
 from shared.training.artifact_store import read_artifact
@@ -81,13 +82,13 @@ async def test_a_job_of_every_algorithm_ends_in_a_model_that_scores_and_explains
     assert done.final_metrics is not None
     assert done.final_metrics["auc_roc"] > (0.55 if algorithm == "isolation_forest" else 0.8)
 
-    registry = RegistryService(database, utc_now)
+    registry = RegistryService(database)
     model = await registry.get(done.model_id)
     loaded = load_artifact(await read_artifact(blobs, model.id), model.artifact_sha256)
     assert loaded.metadata.explanation == loaded.model.explanation
     for target in (ModelStatus.STAGING, ModelStatus.PRODUCTION):
         request_to = PromotionRequest(target_status=target, reason="a test")
-        await registry.promote(model.id, request_to, caller=system, origin=origin)
+        await PromotionService(database, blobs).promote(model.id, request_to, caller=system, origin=origin)
     scoring = ScoringService(database, blobs, registry, AlertService(database, utc_now), utc_now, deadline_seconds=30)
     answer = await scoring.score(RISKY, model_id=None, explain=True)
     assert answer.model.id == model.id
@@ -142,9 +143,9 @@ async def test_data_without_labels_goes_all_the_way(
     assert done.final_metrics["flag_rate"] == pytest.approx(0.05, abs=0.04)
     assert "auc_roc" not in done.final_metrics
 
-    registry = RegistryService(database, utc_now)
+    registry = RegistryService(database)
     to_staging = PromotionRequest(target_status=ModelStatus.STAGING, reason="a test")
-    await registry.promote(done.model_id, to_staging, caller=system, origin=origin)
+    await PromotionService(database, blobs).promote(done.model_id, to_staging, caller=system, origin=origin)
     scoring = ScoringService(database, blobs, registry, AlertService(database, utc_now), utc_now, deadline_seconds=30)
     unusual = await scoring.score({**RISKY, "amount": 5000.0}, model_id=done.model_id, explain=True)
     usual = await scoring.score({**RISKY, "amount": 20.0}, model_id=done.model_id, explain=True)
