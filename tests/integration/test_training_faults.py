@@ -176,10 +176,22 @@ async def _orchestrate(call: Callable[..., Awaitable[StageResult]]) -> str:
     return result["status"]
 
 
+def _stage(worker: TrainingStages | None, name: str) -> Callable[..., Awaitable[StageResult]]:
+    stage: Callable[..., Awaitable[StageResult]] = getattr(worker, name)
+    return stage
+
+
 async def _run(
-    world: World, job_id: UUID, point: tuple[str, int] = ("", 0), special: TrainingStages | None = None
+    world: World,
+    job_id: UUID,
+    point: tuple[str, int] = ("", 0),
+    special: TrainingStages | None = None,
+    *,
+    again: bool = True,
 ) -> str:
-    """A job's life on a worker. At one point a special one takes over; if that is killed, the stage is done again."""
+    """A job's life on a worker. At one point a special one takes over; if that is killed, the stage is done again, or
+    with ``again`` false nothing more is.
+    """
     healthy = world.worker()
     seen: list[str] = []
 
@@ -187,11 +199,9 @@ async def _run(
         here = (name, seen.count(name)) == point
         seen.append(name)
         if here:
-            with suppress(Killed):
-                result: StageResult = await getattr(special, name)(job_id, *arguments)
-                return result
-        again: StageResult = await getattr(healthy, name)(job_id, *arguments)
-        return again
+            with suppress(*([Killed] if again else [])):
+                return await _stage(special, name)(job_id, *arguments)
+        return await _stage(healthy, name)(job_id, *arguments)
 
     return await _orchestrate(call)
 
@@ -226,6 +236,30 @@ async def test_a_worker_killed_at_any_call_of_a_stage_changes_nothing(world: Wor
             break
         deaths += 1
     assert deaths, "it was killed nowhere"
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_job_begun_anew_at_any_stage_goes_on(world: World, point: tuple[str, int]) -> None:
+    """As when its orchestration was lost and the watchdog starts another: the same model, and no work done twice that
+    was on record.
+    """
+    quiet, job = await world.job("quiet"), await world.job("anew")
+    assert await _run(world, quiet.id) == "COMPLETED"
+    with pytest.raises(Killed):
+        await _run(world, job.id, point, world.mortal(Fuse(0)), again=False)
+    before = await world.service.get(job.id)
+    assert await _run(world, job.id) == "COMPLETED"
+    models = [await world.blobs.read_bytes(model_prefix(model_id_of(j.id)) + "model.ubj") for j in (quiet, job)]
+    assert models[0] == models[1]
+    after = await world.service.get(job.id)
+    assert after.metrics is not None
+    assert before.search is not None
+    assert after.search is not None
+    for trial, later in zip(before.search.trials, after.search.trials, strict=True):
+        assert later.seconds == trial.seconds or not trial.scores
+    assert after.metrics["slices"] == 2
+    assert await world.count("ml_models WHERE training_job_id = %s", job.id) == 1
+    assert await world.blobs.delete_prefix(job_prefix(job.id)) == 0
 
 
 @pytest.mark.parametrize("point", POINTS)

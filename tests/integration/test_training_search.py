@@ -14,6 +14,7 @@ from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.platform.errors import InvalidContent
 from shared.training import repository
+from shared.training.algorithms import ALGORITHMS
 from shared.training.artifact_store import read_metadata
 from shared.training.job_stages import StageResult
 from shared.training.model import JobStatus, TrainingJob, job_prefix
@@ -258,6 +259,32 @@ async def test_few_rounds_are_halved_by_rows(
     done = await service.get(few.id)
     assert done.final_metrics is not None
     assert done.final_metrics["validation"]["auc_pr"] == pytest.approx(winner.score, abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, entry in ALGORITHMS.items() if entry.requires is None])
+async def test_every_algorithm_can_be_searched(
+    service: TrainingService,
+    worker: Callable[..., TrainingStages],
+    feature_set: UUID,
+    origin: Origin,
+    system: Caller,
+    name: str,
+) -> None:
+    """In its own space, by halving; the winner's model is the job's."""
+    search = {"method": "successive_halving", "trials": 3}
+    request = training_request(feature_set, algorithm=name, hyperparameters={}, search=search)
+    job = await started(service, request, system, origin)
+    stages = worker()
+    await _search_to_the_end(lambda: stages, job.id)
+    found = await _searched(service, job.id)
+    assert found.winner is not None
+    assert sorted(trial.status for trial in found.trials) == ["COMPLETED", "STOPPED", "STOPPED"]
+    assert not [trial.reason for trial in found.trials if trial.reason]
+    await _train(stages, job.id)
+    done = await service.get(job.id)
+    assert done.final_metrics is not None
+    assert done.final_metrics["validation"]["auc_pr"] == pytest.approx(found.trials[found.winner].score, abs=1e-6)
 
 
 async def test_a_space_that_makes_no_sense_never_becomes_a_job(
