@@ -108,7 +108,7 @@ class Services:
         """Feature sets."""
         from shared.features.service import FeatureService
 
-        return FeatureService(self.database, self.blobs, utc_now)
+        return FeatureService(self.database, self.blobs, utc_now, rows_at_once=self.settings.feature_rows_at_once)
 
     @cached_property
     def training(self) -> "TrainingService":
