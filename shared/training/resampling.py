@@ -157,7 +157,11 @@ class ScoreGroups:
             if self.days is not None:
                 days = len(self.days.brier)
                 times = rng.multinomial(days, np.full(days, 1 / days), size=size).astype(np.float64)
-                yield Resamples(*(times @ part for part in self.days))
+                frauds, genuine, *sums = self.days
+                # Counts are exact in any order. Other sums are not, and must not depend on BLAS and its threads.
+                yield Resamples(
+                    times @ frauds, times @ genuine, *(np.einsum("rd,d...->r...", times, part) for part in sums)
+                )
                 continue
             drawn = np.zeros((size, len(counts)), dtype=np.int64)
             drawn[:, filled] = rng.multinomial(rows, counts[filled] / rows, size=size)
