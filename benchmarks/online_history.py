@@ -225,8 +225,8 @@ async def measure(service: Service, requests: list[Transaction], concurrent: int
     return p99
 
 
-async def calibrate(database: Database, requests: list[Transaction], concurrent: int) -> None:
-    """What this machine takes, at this moment, for the least that a request can be."""
+async def calibrate(database: Database, requests: list[Transaction], concurrent: int) -> float:
+    """What this machine takes, at this moment, for the least that a request can be; returns a commit's p99."""
     async with database.connection() as conn:
         await conn.execute("CREATE TABLE IF NOT EXISTS calibration (number int)")
 
@@ -241,6 +241,7 @@ async def calibrate(database: Database, requests: list[Transaction], concurrent:
     for what, request in (("SELECT 1", bare), ("a commit", commit)):
         p50, p99, rate = await percentiles(request, requests, concurrent)
         print(f"{what:<10}{concurrent:>3} concurrent  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms  {rate:7.0f}/s")
+    return p99
 
 
 async def run(events: int, requests: int) -> None:
@@ -284,7 +285,7 @@ async def run(events: int, requests: int) -> None:
                 transaction["merchant_id"] = "me-0"
             worst = await measure(service, hottest, concurrent, "hot")
             print(f"{'':<10}hot to normal, p99: {worst / usual:.2f}")
-            await calibrate(database, normal, concurrent)
+            print(f"{'':<10}normal to a commit, p99: {usual / await calibrate(database, normal, concurrent):.2f}")
 
 
 def main() -> None:
