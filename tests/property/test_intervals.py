@@ -36,7 +36,7 @@ def _drawn(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> list[
     return [np.array(part, dtype=np.int64) for part in counts]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_weighted(), st.floats(0, 1))
 def test_resampled_figures_equal_scikit_learn_with_weights(
     weighted: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float

@@ -70,7 +70,7 @@ def test_the_knots_lie_on_scikit_learns_isotonic_regression() -> None:
     assert oracle.predict(np.array(ours.scores)) == pytest.approx(np.array(ours.probabilities), abs=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 1)), min_size=2, max_size=60))
 def test_curves_rise_strictly_and_keep_the_ranking(rows: list[tuple[int, int]]) -> None:
     """Whatever they are fitted on, higher scores stay higher and equal ones equal, so ROC-AUC and average precision
