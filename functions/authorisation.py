@@ -10,14 +10,12 @@ from shared.platform.identity import is_machine_key
 from shared.users.model import Caller, Role
 
 
-async def authorised(access: Access, request: func.HttpRequest, services: Services, origin: Origin) -> Caller:
+async def identify(request: func.HttpRequest, services: Services, origin: Origin) -> Caller:
     """The caller, by bearer token or by function key; a token wins over a key.
 
     :raises Unauthenticated: nobody is proven.
-    :raises Forbidden: the role is not in ``access``, or the user is deactivated.
+    :raises Forbidden: the user is deactivated, or cannot be created.
     """
-    if access is None:
-        return Caller(Role.MACHINE)
     authorization = request.headers.get("authorization", "")
     key = request.headers.get("x-functions-key")
     if authorization:
@@ -25,13 +23,18 @@ async def authorised(access: Access, request: func.HttpRequest, services: Servic
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("the Authorization header must be 'Bearer TOKEN'", cause="not_bearer")
         user = await services.users.sign_in(await services.tokens.verify(token.strip()), origin)
-        caller = Caller(Role(user.role), user.id, user.email)
-    elif key is not None:
-        if not is_machine_key(key, services.settings.function_key_sha256s):
-            raise Unauthenticated("the function key is not valid", cause="function_key")
-        caller = Caller(Role.MACHINE)
-    else:
+        return Caller(Role(user.role), user.id, user.email)
+    if key is None:
         raise Unauthenticated("a bearer token is required", cause="no_token")
-    if caller.role not in access:
+    if not is_machine_key(key, services.settings.function_key_sha256s):
+        raise Unauthenticated("the function key is not valid", cause="function_key")
+    return Caller(Role.MACHINE)
+
+
+def admit(access: Access, caller: Caller) -> None:
+    """Return when the caller's role is in ``access``.
+
+    :raises Forbidden: it is not.
+    """
+    if access is not None and caller.role not in access:
         raise Forbidden(f"the role {caller.role.value} may not do this", cause="role")
-    return caller

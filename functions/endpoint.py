@@ -16,14 +16,14 @@ import structlog
 from pydantic import BaseModel
 
 from functions.access import ROUTES, Access
-from functions.authorisation import authorised
+from functions.authorisation import admit, identify
 from functions.composition import Services, get_services
 from functions.requests import origin_of, read_body, read_query
 from functions.responses import ANSWERABLE, failure, internal_error, success
 from shared.audit.model import Denial, Origin
 from shared.platform.errors import Denied, DomainError, Unavailable
 from shared.platform.telemetry import get_logger
-from shared.users.model import Caller, Deactivated
+from shared.users.model import Caller, Deactivated, Role
 
 REQUEST: Final = "request"
 REQUEST_FAILED: Final = "request_failed"
@@ -143,8 +143,9 @@ async def _answer(
     structlog.contextvars.bind_contextvars(request_id=origin.request_id)
     try:
         services = await get_services()
-        caller = await authorised(entry.access, request, services, origin)
+        caller = Caller(Role.MACHINE) if entry.access is None else await identify(request, services, origin)
         outcome["user_id"] = str(caller.user_id) if caller.user_id else caller.role.value
+        admit(entry.access, caller)
         body = read_body(request, entry.body, services.settings.max_json_bytes) if entry.body else None
         call = Call(services, caller, origin, request, body, read_query(request, entry.query), client)
         reply = await handler(call)
@@ -156,7 +157,7 @@ async def _answer(
         if isinstance(error, Denied):
             outcome["reason"] = error.cause
             denied = error.caller if isinstance(error, Deactivated) else caller
-            denial = Denial(error.cause, entry.name, denied, error.subject)
+            denial = Denial(error.cause, denied, entry.name if denied else None, error.subject)
             await services.denials.note(denial, origin, resource_id=_path_id(request))
         if not isinstance(error, ANSWERABLE):  # meant for inside, a missing blob for instance
             _log.exception(REQUEST_FAILED, function=entry.name)

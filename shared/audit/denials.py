@@ -46,7 +46,7 @@ class DenialLog:
     async def note(self, denial: Denial, origin: Origin, *, resource_id: UUID | None = None) -> None:
         """Record an attempt, or count it. Never raises: the refusal stands whether or not it could be recorded."""
         if denial not in self._repeats and len(self._repeats) >= _MOST_KINDS:
-            denial = Denial(denial.cause, None)
+            denial = Denial(denial.cause)
         now = self._clock()
         known = self._repeats.get(denial)
         if known is not None:
@@ -78,12 +78,14 @@ class DenialLog:
                 await self._write(denial, repeats.origin, None, repeats)
 
     async def _write(self, denial: Denial, origin: Origin, resource_id: UUID | None, repeats: _Repeats | None) -> None:
-        about = {"cause": denial.cause, "function": denial.function, "subject": denial.subject}
-        if denial.caller is not None:
-            about["role"] = denial.caller.role.value
-        metadata: dict[str, str | int | None] = {**about}
+        about: dict[str, str | int | None] = {
+            "cause": denial.cause,
+            "role": denial.caller.role.value if denial.caller else None,
+            "function": denial.function,
+            "subject": denial.subject,
+        }
         if repeats is not None:
-            metadata |= {
+            about |= {
                 "repeated": repeats.count,
                 "since": repeats.since.isoformat(),
                 "until": repeats.until.isoformat(),
@@ -97,7 +99,7 @@ class DenialLog:
                     action=DENY,
                     resource_type="endpoint",
                     resource_id=resource_id,
-                    metadata=metadata,
+                    metadata={name: value for name, value in about.items() if value is not None},
                 )
         except Exception:  # noqa: BLE001  # the database may be away; the attempt is refused all the same
             _log.exception(DENIAL_NOT_RECORDED, cause=denial.cause, function=denial.function)

@@ -47,14 +47,15 @@ class AuditEntry(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Why which function refused whom. Attempts that are equal in this are of one kind.
+    """Why somebody was refused. Attempts that are equal in this are of one kind.
 
-    ``caller`` is None when nobody was proven; ``subject`` then is whom a token names whose signature is right.
+    :ivar caller: None when nobody was proven; then it does not matter which ``function`` was tried.
+    :ivar subject: whom a token names that was refused although its signature is right.
     """
 
     cause: str
-    function: str | None
     caller: Caller | None = None
+    function: str | None = None
     subject: str | None = None
 
 
