@@ -5,11 +5,14 @@ stateDiagram-v2
     [*] --> TRAINED
     TRAINED --> STAGING: promote
     STAGING --> PRODUCTION: promote (gate)
-    PRODUCTION --> ARCHIVED: replaced or archived
+    PRODUCTION --> ARCHIVED: replaced, or archived on purpose
     TRAINED --> ARCHIVED: archive
     STAGING --> ARCHIVED: archive
     ARCHIVED --> PRODUCTION: rollback
 ```
+
+A rollback leads to the model that was in production before the present one was promoted, never to one that was archived
+on purpose; repeated, it walks further back and never forward.
 """
 
 from collections.abc import Mapping
