@@ -83,6 +83,7 @@ def test_an_explanation_adds_up_to_the_score(app: RunningApp, live: dict[str, An
     """Base value plus contributions is the margin; its sigmoid is the score."""
     with app.client("analyst") as client:
         answer = flow.data(client.post("predict/explain", json={"transaction": flow.transaction(frame, 200)}))
+    assert answer["explanation"] == {"method": "tree_shap", "unit": "log_odds", "of": "score"}
     margin = answer["base_value"] + sum(answer["contributions"].values())
     assert 1 / (1 + exp(-margin)) == pytest.approx(answer["fraud_score"], abs=1e-4)
     assert 3 <= len(answer["reasons"]) <= 5
