@@ -1,8 +1,6 @@
 """Stages that finish: the fitted run becomes files, history for scoring to look at, and a row in the registry."""
 
 import asyncio
-import tempfile
-from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -59,8 +57,8 @@ class FinishingStages(JobStages):
         layout = plan.layout
         if layout is None:
             return StageResult(status=job.status.value, finished=True)
-        with tempfile.TemporaryDirectory(prefix="history-") as folder:
-            local = Path(folder, "data.parquet")
+        with self._tables.scratch() as folder:
+            local = folder / "data.parquet"
             await self._blobs.download_file(data_path(source.dataset_id), local)
             done = await load_dataset_slice(
                 self._database,

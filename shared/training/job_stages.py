@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
@@ -194,7 +193,7 @@ class JobStages:
             table = await asyncio.to_thread(self._tables.find, source.id, plan.feature_names)
             if table is None:
                 with self._tables.scratch() as scratch:
-                    parquet = Path(scratch, "features.parquet")
+                    parquet = scratch / "features.parquet"
                     await self._blobs.download_file(source.features_path, parquet)
                     table = await asyncio.to_thread(self._tables.build, source.id, plan.feature_names, parquet)
         if not table.labelled and algorithm(job.algorithm).needs_labels:

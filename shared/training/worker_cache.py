@@ -3,6 +3,7 @@
 Both can be lost at any time and are made again; neither is ever the only copy of anything.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -10,15 +11,18 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from shared.platform.errors import Unavailable
 from shared.training.training_set import TABLE_FORMAT, FeatureTable, build_table
 
 _TABLES_KEPT: Final = 3
 _ABANDONED_SECONDS: Final = 3600
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk's, the user's, the process's limit
 
 
 class TableCache:
@@ -37,9 +41,21 @@ class TableCache:
         folder.touch()
         return table
 
-    def scratch(self) -> tempfile.TemporaryDirectory[str]:
-        """A folder beside the tables, for a download that becomes one."""
-        return tempfile.TemporaryDirectory(prefix="building-", dir=self._safe_root())
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder beside the tables, for what is needed for a moment. A worker that is killed leaves it to be swept
+        by a later one.
+
+        :raises Unavailable: while it was used, the disk had no room.
+        """
+        root = self._safe_root()
+        try:
+            with tempfile.TemporaryDirectory(prefix="building-", dir=root) as folder:
+                yield Path(folder)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise Unavailable(f"no room left on the disk of {root}", target="disk") from error
 
     def build(self, feature_set_id: UUID, feature_names: Sequence[str], parquet: Path) -> FeatureTable:
         """Build the table from a local Parquet file; it appears whole or not at all.
@@ -48,7 +64,7 @@ class TableCache:
         """
         folder = self._folder(feature_set_id, feature_names)
         with self.scratch() as scratch:
-            building = Path(scratch, "table")
+            building = scratch / "table"
             building.mkdir()
             build_table(parquet, feature_names, building)
             try:

@@ -1,26 +1,15 @@
 """Eight jobs at once on five places, in the running app."""
 
 import time
-from typing import Any
 from uuid import uuid4
 
-import httpx
 import psycopg
 import pytest
 
-from devhost.keys import load_keys
 from tests.fixtures import flow
 from tests.fixtures.app import RunningApp
 
 pytestmark = pytest.mark.slow
-
-
-def _history(app: RunningApp, instance_id: str) -> list[dict[str, Any]]:
-    url = f"{app.url}/runtime/webhooks/durabletask/instances/{instance_id}"
-    query = {"code": load_keys(app.state / "host").durable, "taskHub": "ShadowHubble", "connection": "Storage"}
-    status = httpx.get(url, params={**query, "showHistory": "true"})
-    events: list[dict[str, Any]] = status.json()["historyEvents"]
-    return events
 
 
 def test_eight_jobs_at_once_start_in_order_and_all_end(own_app: RunningApp) -> None:
@@ -53,7 +42,8 @@ def test_eight_jobs_at_once_start_in_order_and_all_end(own_app: RunningApp) -> N
     assert most == 5
     assert order == [*job_ids[:6], job_ids[7]]
     for job_id in (job_ids[5], job_ids[7]):
-        assert any(event.get("Name") == "admitted" for event in _history(own_app, f"training-{job_id}"))
+        history = own_app.orchestration(f"training-{job_id}")["historyEvents"]
+        assert any(event.get("Name") == "admitted" for event in history)
 
 
 def test_tracebacks_are_shown_to_those_who_can_use_them(app: RunningApp) -> None:

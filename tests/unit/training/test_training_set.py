@@ -1,5 +1,7 @@
 """From a feature file to arrays."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from shared.platform.errors import Unavailable
 from shared.training.model import UntrainableData
 from shared.training.training_set import FeatureTable, build_table, check_features
 from shared.training.worker_cache import PreparedCache, TableCache
@@ -124,6 +127,22 @@ def test_a_table_is_built_once_and_old_ones_make_room(tmp_path: Path) -> None:
     cache.build(ids[3], NAMES, parquet)  # what a second worker would do at the same time
     assert [cache.find(key, NAMES) is not None for key in ids] == [False, True, True, True]
     assert not list((tmp_path / "cache").glob("building-*"))
+
+
+@pytest.mark.parametrize("limit", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_without_room_is_something_to_wait_for(tmp_path: Path, limit: int) -> None:
+    """It says where, and leaves nothing behind; what else may be wrong with a file is not mistaken for it."""
+
+    def die(error: OSError) -> None:
+        with TableCache(tmp_path).scratch() as folder:
+            (folder / "part").write_bytes(b"some")
+            raise error
+
+    with pytest.raises(Unavailable, match=f"no room left on the disk of {tmp_path}"):
+        die(OSError(limit, os.strerror(limit)))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(PermissionError):
+        die(PermissionError(errno.EACCES, "denied"))
 
 
 def test_matrices_are_shared_and_the_oldest_makes_room() -> None:
