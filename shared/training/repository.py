@@ -108,10 +108,10 @@ async def advance_checkpoint(conn: Connection, job_id: UUID, rounds: int) -> boo
 
 async def choose_hyperparameters(
     conn: Connection, job_id: UUID, hyperparameters: Mapping[str, Any], total_epochs: int
-) -> TrainingJob | None:
-    """The job with what a search has found; None if it no longer runs."""
+) -> None:
+    """Let a running job go on with what its search has found."""
     parameters = {"job_id": job_id, "hyperparameters": Jsonb(dict(hyperparameters)), "total_epochs": total_epochs}
-    return await _job(conn, "choose_hyperparameters", parameters)
+    await conn.execute(_SQL["choose_hyperparameters"], parameters)
 
 
 async def cancel_job(conn: Connection, job_id: UUID, now: datetime) -> TrainingJob | None:

@@ -41,30 +41,37 @@ class SearchStages(FittingStages):
         """Who is tried next. When all is known, the job takes the winner's hyperparameters and stands at round 0."""
         async with self._database.transaction() as conn:
             job = await repository.get_job(conn, job_id, lock=True)
-            runs = job is not None and job.status is JobStatus.RUNNING
-            if runs and job is not None and job.search is not None and job.search.winner is None:
-                search = job.search.advanced()
-                if search.failed:
-                    reasons = {trial.reason for trial in search.trials}
-                    raise UntrainableData(f"no trial could be trained: {reasons.pop()}", target="search")
-                search = search.model_copy(update={"started_at": search.started_at or self._clock()})
-                await self._report_search(conn, job_id, search)
-                if search.winner is not None:
-                    job = await self._choose(conn, job, search.trials[search.winner])
-                else:
-                    return StageResult(status=JobStatus.RUNNING.value, finished=False, lanes=search.lanes())
-        if job is None or not runs:
+            if job is not None and job.status is JobStatus.RUNNING:
+                job = await self._advanced(conn, job)
+        if job is None or job.status is not JobStatus.RUNNING:
             return await self._ended(job_id)
-        if job.search is not None:
-            await self._blobs.upload_bytes(progress_path(job_id, 0), _new_progress(job, job.search.fraction).to_json())
+        search = job.search
+        if search is not None and search.winner is None:
+            return StageResult(status=job.status.value, finished=False, lanes=search.lanes())
+        if search is not None:
+            await self._blobs.upload_bytes(progress_path(job_id, 0), _new_progress(job, search.fraction).to_json())
             await self._delete(job_prefix(job_id) + _TRIALS)
         return StageResult(status=job.status.value, finished=True)
 
-    async def _choose(self, conn: Connection, job: TrainingJob, winner: Trial) -> TrainingJob:
-        hyperparameters = {**job.hyperparameters, **winner.hyperparameters}
-        chosen = await repository.choose_hyperparameters(conn, job.id, hyperparameters, winner.total_rounds)
-        assert chosen is not None  # locked
-        return chosen
+    async def _advanced(self, conn: Connection, job: TrainingJob) -> TrainingJob:
+        """The job with what follows from its trials on record.
+
+        :raises UntrainableData: no trial works.
+        """
+        if job.search is None or job.search.winner is not None:
+            return job
+        search = job.search.advanced()
+        if search.failed:
+            raise UntrainableData(f"no trial could be trained: {search.trials[0].reason}", target="search")
+        search = search.model_copy(update={"started_at": search.started_at or self._clock()})
+        await self._report_search(conn, job.id, search)
+        if search.winner is not None:
+            winner = search.trials[search.winner]
+            hyperparameters = {**job.hyperparameters, **winner.hyperparameters}
+            await repository.choose_hyperparameters(conn, job.id, hyperparameters, winner.total_rounds)
+        advanced = await repository.get_job(conn, job.id)
+        assert advanced is not None  # locked
+        return advanced
 
     @stage
     async def run_trials(self, job_id: UUID, numbers: list[int]) -> StageResult:

@@ -102,8 +102,7 @@ UPDATE training_jobs
 SET hyperparameters = %(hyperparameters)s,
     total_epochs = %(total_epochs)s
 WHERE id = %(job_id)s
-  AND status = 'RUNNING'
-RETURNING *;
+  AND status = 'RUNNING';
 
 -- name: cancel_job
 -- A job that has not ended is cancelled.
