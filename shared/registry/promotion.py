@@ -87,16 +87,14 @@ class PromotionService:
             check_move(model.status, Move.PROMOTE, request.target_status)
             production = await repository.get_production(conn)
             verdict = await _judge(conn, model, production)
-            step = _Step(Move.PROMOTE, request.target_status, request.reason, caller, origin, verdict)
-            if not _gated(request.target_status):
-                return await _take(conn, model, step), verdict
-            if (production and production.id) != (champion and champion.id):
+            gated = _gated(request.target_status)
+            if gated and (production and production.id) != (champion and champion.id):
                 raise Conflict(_MEANWHILE, target="models/production")
-            if not verdict.passed:
-                if not request.override:
-                    raise Conflict("the model does not meet its baselines", target="baselines", details=verdict.faults)
-                step = _Step(Move.PROMOTE, request.target_status, request.reason, caller, origin, verdict, True)
-            return await _take(conn, model, step, replacing=production), verdict
+            overridden = gated and not verdict.passed and request.override
+            if gated and not verdict.passed and not overridden:
+                raise Conflict("the model does not pass the gate", target="verdict", details=verdict.faults)
+            step = _Step(Move.PROMOTE, request.target_status, request.reason, caller, origin, verdict, overridden)
+            return await _take(conn, model, step, replacing=production if gated else None), verdict
 
     async def try_promotion(self, model_id: UUID, request: PromotionRequest, *, caller: Caller) -> Trial:
         """What :meth:`promote` would do now. Nothing is changed and nothing is written.
