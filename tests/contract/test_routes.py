@@ -104,6 +104,7 @@ def test_a_malformed_id_is_not_found(clients: dict[str, httpx.Client], entry: En
 VALID_BODIES: dict[str, dict[str, Any]] = {
     "update_user": {"role": "analyst"},
     "set_baselines": {"baselines": [{"metric": "recall", "operator": "gte", "threshold": 0.5}]},
+    "set_champion_rules": {"rules": [{"metric": "recall", "tolerance": 0.1}]},
     "promote_model": {"target_status": "STAGING", "reason": "test"},
     "rollback_model": {"reason": "test"},
     "archive_model": {"reason": "test"},
@@ -153,7 +154,7 @@ def test_an_unknown_query_parameter_is_named(clients: dict[str, httpx.Client], e
     answer = clients["admin"].request(entry.method, _path(entry), params={"no_such_parameter": "1"}, **arguments)
     error = _refused(answer, 422)
     if not entry.body:
-        assert error["details"][0]["field"] == "no_such_parameter"
+        assert "no_such_parameter" in [detail["field"] for detail in error["details"]]
 
 
 @pytest.mark.parametrize(
