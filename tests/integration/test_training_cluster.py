@@ -38,7 +38,7 @@ ROUNDS = {"n_estimators": 60, "learning_rate": 0.1, "max_depth": 4, "early_stopp
 @pytest.fixture(scope="module")
 def dask_cluster() -> Iterator[LocalCluster]:
     """A scheduler in this process and two workers in processes of their own."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as cluster:
         yield cluster
 
 
