@@ -71,7 +71,7 @@ def verdict(subject: Subject) -> str:
     boxes = [f"<div>{identity(subject)}</div>"]
     if drawn:
         chart = interval_chart("intervals", "Figures with 95 % confidence intervals", drawn)
-        boxes.insert(0, figure("How sure the figures are", chart, _HOW_SURE))
+        boxes.insert(0, figure("How sure the figures are", chart, _how_sure(metrics)))
     parts.append(grid(*boxes))
     if rows:
         head = ["figure", "test part", "95 % interval", "validation part", "what it is"]
@@ -79,10 +79,12 @@ def verdict(subject: Subject) -> str:
     return section("verdict", "How good it is", *parts)
 
 
-_HOW_SURE: Final = (
-    "Each dot is the figure on the test part; the bar is the range that holds the true figure with 95 % confidence, "
-    "from resampling the rows. Long bars mean few frauds: two models whose bars overlap may be equally good."
-)
+def _how_sure(metrics: Any) -> str:
+    unit = ((metrics.get("intervals") or {}).get("method") or {}).get("unit", "row")
+    return (
+        "Each dot is the figure on the test part; the bar is the range that holds the true figure with 95 % confidence "
+        f"(its {unit}s resampled). Long bars mean few frauds: two models whose bars overlap may be equally good."
+    )
 
 
 def told(figure: Figure, value: float | None) -> str:
