@@ -6,6 +6,7 @@ import azure.functions as func
 from functions.http import alerts, audit, datasets, features, health, models, scoring, training, unmatched, users
 from functions.orchestrations import feature_engineering
 from functions.orchestrations import training as train
+from functions.timers import audit as audit_head
 from functions.timers import maintenance, watchdog
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
@@ -23,6 +24,7 @@ for blueprint in (
     users.bp,
     feature_engineering.bp,
     train.bp,
+    audit_head.bp,
     maintenance.bp,
     watchdog.bp,
 ):

@@ -22,8 +22,11 @@ async def insert(conn: Connection, entry: Mapping[str, Any]) -> None:
 async def list_page(conn: Connection, which: AuditFilter, *, before: Position, limit: int) -> list[AuditEntry]:
     """Up to ``limit`` entries older than ``before``, newest first.
 
-    Planned for the filters at hand every time: one prepared plan for all of them would read the whole table.
+    ``until`` becomes a position, too: given two upper bounds, PostgreSQL would begin to read at the later one. The
+    statement is planned for the filters at hand every time: one plan for all of them would read the whole table.
     """
+    if which.until is not None:
+        before = min(before, (which.until, UUID(int=0)))
     parameters = {**asdict(which), "before_at": before[0], "before_id": before[1], "limit": limit}
     rows = await (await conn.execute(_SQL["list_audit_logs"], parameters, prepare=False)).fetchall()
     return [AuditEntry.model_validate(row) for row in rows]

@@ -20,7 +20,6 @@ WHERE (%(user_id)s::uuid IS NULL OR user_id = %(user_id)s)
   AND (%(resource_id)s::uuid IS NULL OR resource_id = %(resource_id)s)
   AND (%(request_id)s::text IS NULL OR request_id = %(request_id)s)
   AND created_at >= coalesce(%(since)s::timestamptz, '-infinity')
-  AND created_at < coalesce(%(until)s::timestamptz, 'infinity')
   AND (created_at, id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s;

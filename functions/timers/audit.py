@@ -1,0 +1,25 @@
+"""Writing the head of the audit log down where an owner of the database cannot change it."""
+
+from typing import Final
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from functions.composition import get_services
+from shared.platform.telemetry import get_logger
+
+AUDIT_HEAD: Final = "audit_head"
+
+_log = get_logger("audit")
+
+bp = df.Blueprint()
+
+
+@bp.timer_trigger(schedule="45 0 * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
+@bp.function_name("note_audit_head")
+async def note_audit_head(timer: func.TimerRequest) -> None:
+    """Every hour: log the newest seal of the audit log, for ``python -m sql.audit verify --head``."""
+    services = await get_services()
+    head = await services.audit.head()
+    if head is not None:
+        _log.info(AUDIT_HEAD, head=str(head))
