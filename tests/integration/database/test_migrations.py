@@ -186,6 +186,37 @@ def test_row_of_unknown_status_stops_the_validation(empty_database_url: str) -> 
     assert revision_of(empty_database_url) == "0006"
 
 
+def test_history_from_before_says_who_replaced_whom(empty_database_url: str) -> None:
+    """A model that left production in the instant another entered was replaced; one that left alone was archived."""
+    migrate(empty_database_url, "0014")
+    with psycopg.connect(empty_database_url) as connection:
+        models = [
+            connection.execute(
+                "INSERT INTO ml_models (name, version, algorithm, hyperparameters, storage_path, metrics) "
+                "VALUES ('fraud', %s, 'xgboost', '{}', 'x', '{}') RETURNING id",
+                (version,),
+            ).fetchone()
+            for version in "12"
+        ]
+        first, second = (row[0] for row in models if row is not None)
+        for model, old, new, at in (
+            (first, "STAGING", "PRODUCTION", "2025-01-01Z"),
+            (first, "PRODUCTION", "ARCHIVED", "2025-02-01Z"),
+            (second, "STAGING", "PRODUCTION", "2025-02-01Z"),
+            (second, "PRODUCTION", "ARCHIVED", "2025-03-01Z"),
+        ):
+            connection.execute(
+                "INSERT INTO model_promotions (model_id, from_status, to_status, promoted_at) VALUES (%s, %s, %s, %s)",
+                (model, old, new, at),
+            )
+    migrate(empty_database_url, "0015")
+    with psycopg.connect(empty_database_url) as connection:
+        steps = connection.execute(
+            "SELECT replaced_by FROM model_promotions ORDER BY promoted_at, to_status"
+        ).fetchall()
+    assert steps == [(None,), (second,), (None,), (None,)]
+
+
 def test_there_is_one_line_of_revisions() -> None:
     """The revisions form one line from base to one head."""
     scripts = ScriptDirectory.from_config(configuration())
