@@ -10,7 +10,7 @@ import math
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, computed_field, model_validator
 
 ETA: Final = 3  # one of so many trials goes on
 TRIALS_AT_ONCE: Final = 4
@@ -41,8 +41,24 @@ class Range(BaseModel):
         return self
 
 
+def _kind(values: object) -> str | None:
+    if isinstance(values, list):
+        return "list"
+    return "range" if isinstance(values, dict | Range) else None
+
+
 Values = Annotated[list[Any], Field(min_length=1, max_length=100)]
-Space = dict[str, Values | Range]
+Space = dict[
+    str,
+    Annotated[
+        Annotated[Values, Tag("list")] | Annotated[Range, Tag("range")],
+        Discriminator(
+            _kind,
+            custom_error_type="neither_list_nor_range",
+            custom_error_message="must be a list of values, or an object with low and high",
+        ),
+    ],
+]
 
 
 class SearchRequest(BaseModel):

@@ -50,7 +50,10 @@ def parse(name: str, given: Mapping[str, Any]) -> Hyperparameters:
         return algorithm(name).hyperparameters.model_validate(dict(given))
     except ValidationError as error:
         details = [
-            FieldError(".".join(("hyperparameters", *map(str, problem["loc"][:1]))), problem["msg"])
+            FieldError(
+                ".".join(("hyperparameters", *map(str, problem["loc"][:1]))),
+                f"{name} has no such hyperparameter" if problem["type"] == "extra_forbidden" else problem["msg"],
+            )
             for problem in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise InvalidContent("hyperparameters are not valid", target=details[0].field, details=details) from error

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from shared.training.progress import RoundFigures, TrainingProgress
 from shared.training.training_set import TrainingSet
@@ -22,6 +23,14 @@ class Hyperparameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     seed: int = Field(42, ge=0, le=2**31 - 1, description="Equal seeds on equal data give equal models")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_booleans(cls, value: object) -> object:
+        """None of them is true or false, which would be taken for 1 or 0."""
+        if isinstance(value, bool):
+            raise PydanticCustomError("boolean", "must not be true or false")
+        return value
 
 
 class LabelledHyperparameters(Hyperparameters):
