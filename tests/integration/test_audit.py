@@ -20,6 +20,7 @@ from shared.audit.service import AuditService, record
 from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.users.model import Caller, Role
+from sql.migrate import migrate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -258,6 +259,21 @@ async def test_the_command_tells_intact_from_tampered(
     await _tamper(database, f"DELETE FROM audit_logs WHERE id = {ENTRY.format(2)}")
     status, output = await verify()
     assert (status, "MISSING" in output, "seal 2" in output) == (1, True, True)
+
+
+async def test_entries_from_before_the_chain_are_sealed_by_the_migration(
+    empty_database_url: str, origin: Origin
+) -> None:
+    """In the order of their time, and the chain goes on after them."""
+    await asyncio.to_thread(migrate, empty_database_url, "0015")
+    database = Database(empty_database_url, pool_size=2, max_overflow=0)
+    await database.open()
+    await _write(database, origin, 3)
+    await asyncio.to_thread(migrate, empty_database_url)
+    await _write(database, origin, 2)
+    check = await AuditService(database).verify(lambda finding: pytest.fail(str(finding)))
+    await database.close()
+    assert check.checked == 5
 
 
 async def test_secrets_are_masked_where_entries_are_written(
