@@ -20,8 +20,8 @@ from shared.platform.clock import Clock
 from shared.platform.database import Database
 from shared.platform.errors import NotFound
 
-#: Datasets of more rows are computed in parts of half as many: one activity then needs about 0.6 GB or 0.35 GB, see
-#: ``benchmarks/batch_growth.py``. What has to be cut costs half as much again.
+#: Datasets of more rows are computed in parts of half as many. In parts costs a third to two thirds more CPU, but no
+#: activity needs more than some 0.35 GB; in one, memory grows with the rows: 1.1 GB at 5 million, see docs/features.md.
 ROWS_AT_ONCE: Final = 2_000_000
 
 
