@@ -4,8 +4,8 @@
 
 Prints a Markdown table. The features are those of the default plan, computed once. "Mean" is the mean score beside the
 fraud rate of the test part: scores are meant to be probabilities, before any calibration. "Explain" is for the
-contributions of one row, the median of 50. Times are processor time of all threads, which other work on the machine does
-not change much. Datasets are read from ../shared/data; without them nothing is measured.
+contributions of one row, the median of 50. Times are processor time of all threads, which other work on the machine
+changes little. Datasets are read from ../shared/data; without them nothing is measured.
 """
 
 import argparse
