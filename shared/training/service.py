@@ -70,8 +70,8 @@ class TrainingService:
     async def create(self, request: TrainingRequest, *, caller: Caller, origin: Origin) -> TrainingJob:
         """Queue a job; the caller of this starts its orchestration.
 
-        :raises InvalidContent: unknown algorithm or feature set, hyperparameters out of range, no label column where
-            something that was asked for needs labels.
+        :raises InvalidContent: unknown algorithm or feature set, hyperparameters out of range, no features, no label
+            column where something that was asked for needs labels.
         :raises Conflict: the feature set is not completed.
         """
         hyperparameters = parse(request.algorithm, request.hyperparameters)
@@ -82,7 +82,10 @@ class TrainingService:
             raise invalid_field("feature_set_id", "no feature set has this id")
         if source.status != _READY:
             raise Conflict(f"the feature set is {source.status}; it must be {_READY}", target="feature_set_id")
-        if await self._label_column(source) is None:
+        plan = await self._plan(source)
+        if not plan.feature_names:
+            raise invalid_field("feature_set_id", "the feature set has no features: nothing in its dataset varies")
+        if plan.config.label_column is None:
             if algorithm(request.algorithm).needs_labels or search is not None:
                 raise invalid_field("feature_set_id", "the feature set has no label column: nothing to learn")
             request = without_labels(request)
@@ -109,12 +112,11 @@ class TrainingService:
             )
         return job
 
-    async def _label_column(self, source: FeatureSetSource) -> str | None:
+    async def _plan(self, source: FeatureSetSource) -> FeaturePlan:
         try:
-            plan = await asyncio.to_thread(FeaturePlan.from_json, await self._blobs.read_bytes(source.plan_path))
+            return await asyncio.to_thread(FeaturePlan.from_json, await self._blobs.read_bytes(source.plan_path))
         except (BlobMissing, ValidationError) as error:
             raise Conflict("the feature set's plan cannot be read", target="feature_set_id") from error
-        return plan.config.label_column
 
     async def admit(self) -> list[str]:
         """Start the jobs that have waited longest, as many as there are free places; their orchestrations, to be told.
