@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from shared.training.mapped import create_array
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -65,7 +67,7 @@ def write_protected(
     groupings = [_grouping(frame, column, time) for column in columns]
     if columns:
         shape = (len(columns), int((position >= 0).sum()))
-        codes = np.lib.format.open_memmap(folder / _CODES, mode="w+", dtype=np.uint8, shape=shape)
+        codes = create_array(folder / _CODES, np.uint8, shape)
         for start in range(0, len(position), batch_rows):
             batch = frame.slice(start, batch_rows).select(*columns, *([time] if time else [])).collect()
             place = position[start : start + batch_rows]

@@ -4,7 +4,6 @@ The arrays live in files, so a table costs page cache rather than memory, and se
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.platform.errors import Unavailable
+from shared.training.mapped import create_array
 from shared.training.model import UntrainableData
 from shared.training.protected import PREFIX, ProtectedAttribute, open_protected, write_protected
 from shared.training.split import NO_LABEL, TemporalSplit, has_labels
@@ -132,10 +132,7 @@ def build_table(parquet: Path, feature_names: Sequence[str], folder: Path) -> No
 
     protected = sum(name.startswith(PREFIX) for name in schema)
     _require_space(folder, rows * (4 * len(feature_names) + 9 + protected))
-    features = np.lib.format.open_memmap(
-        folder / _FEATURES, mode="w+", dtype=np.float32, shape=(rows, len(feature_names))
-    )
-    _reserve(folder / _FEATURES)
+    features = create_array(folder / _FEATURES, np.float32, (rows, len(feature_names)))
     for start in range(0, len(labelled), _BATCH_ROWS):
         batch = frame.slice(start, _BATCH_ROWS).select(feature_names).collect().cast(pl.Float32)
         kept = labelled[start : start + _BATCH_ROWS]
@@ -208,16 +205,6 @@ def _labels(column: "pl.Series") -> tuple[npt.NDArray[np.int8], npt.NDArray[np.b
 def _times(column: "pl.Series") -> npt.NDArray[np.int64]:
     known: Any = column.dt.epoch("us").fill_null(int(_UNKNOWN_TIME)).to_numpy()
     return np.asarray(known, dtype=np.int64)
-
-
-def _reserve(file: Path) -> None:
-    """Take the disk's blocks now: a disk that fills up while a sparse file is written through memory ends the process.
-
-    :raises OSError: there is no room.
-    """
-    if hasattr(os, "posix_fallocate"):
-        with file.open("r+b") as opened:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def _require_space(folder: Path, needed: int) -> None:

@@ -1,0 +1,22 @@
+"""Arrays in files, written through memory."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def create_array(file: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Any:
+    """A new ``.npy`` file of zeros, mapped for writing (a ``numpy.memmap``).
+
+    The disk's blocks are taken now: filling a disk by writing a sparse file through memory ends the process.
+
+    :raises OSError: there is no room.
+    """
+    array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    return array
