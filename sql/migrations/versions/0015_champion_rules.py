@@ -74,5 +74,8 @@ def downgrade() -> None:
     execute("DROP TABLE champion_rules")
     execute("ALTER TABLE baselines DROP COLUMN bound")
     execute(
-        "COMMENT ON COLUMN model_promotions.verdict IS 'The baselines as they were judged: metric, value, threshold, held'"
+        """
+        COMMENT ON COLUMN model_promotions.verdict IS
+            'The baselines as they were judged: metric, value, threshold, held'
+        """
     )
