@@ -11,7 +11,7 @@ import numpy.typing as npt
 def create_array(file: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Any:
     """A new ``.npy`` file of zeros, mapped for writing (a ``numpy.memmap``).
 
-    The disk's blocks are taken now: filling a disk by writing a sparse file through memory ends the process.
+    The disk's blocks are taken now: a disk that fills up behind a sparse file kills the worker that writes to it.
 
     :raises OSError: there is no room.
     """
