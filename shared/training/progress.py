@@ -71,8 +71,9 @@ class TrainingProgress(BaseModel):
 
     @property
     def stopped_early(self) -> bool:
-        """Whether patience ran out."""
-        return self.patience is not None and self.rounds - self.best_round >= self.patience
+        """Whether patience ran out; only a round that was looked at can say so."""
+        looked_at = self.validation.rounds[-1] if self.validation.rounds else 0
+        return self.patience is not None and looked_at - self.best_round >= self.patience
 
     @property
     def finished(self) -> bool:

@@ -1,5 +1,6 @@
 """Boosting in rounds: bit-identity, early stopping, calibration, and what a model says of itself."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -22,8 +23,8 @@ from shared.training.slices import LiveRuns, SliceLimits, run_slice
 from shared.training.threshold import MaxF1
 from shared.training.training_set import TrainingSet
 from tests.unit.training.conftest import learnable_frame, training_set
+from tests.unit.training.runs import THREADS, run
 
-THREADS = 2
 SAMPLINGS = [
     {},
     {"subsample": 0.7},
@@ -34,21 +35,9 @@ SAMPLINGS = [
 
 def _train(data: TrainingSet, cuts: list[int | None], **given: object) -> tuple[bytes, TrainingProgress]:
     """Train in slices of the given round counts (None: to the end), each anew from the last checkpoint."""
-    entry = XGBoost()
-    hyperparameters = parse("xgboost", {"n_estimators": 60, "early_stopping_rounds": 15, **given})
-    progress = TrainingProgress(
-        total_rounds=entry.total_rounds(hyperparameters), patience=entry.patience(hyperparameters), threads=THREADS
+    return run(
+        data, "xgboost", tuple(cuts), **{"n_estimators": 60, "early_stopping_rounds": 15, "max_depth": 6, **given}
     )
-    checkpoint: bytes | None = None
-    for rounds in cuts:
-        prepared = entry.prepare(data, hyperparameters, THREADS)
-        trainer = entry.start(data, prepared, hyperparameters, THREADS, checkpoint)
-        limits = SliceLimits(seconds=1e9, rounds=rounds)
-        checkpoint = run_slice(trainer, progress, limits, threading.Event(), lambda _: None)
-        progress = TrainingProgress.from_json(progress.to_json())
-    assert progress.finished
-    assert checkpoint is not None
-    return entry.finish(data, hyperparameters, progress, checkpoint), progress
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -96,6 +85,15 @@ def test_every_second_round_is_looked_at_and_the_last(data: TrainingSet) -> None
     _, progress = _train(data, [None], n_estimators=24, early_stopping_rounds=None)
     assert progress.validation.rounds == [*range(1, 24, 2), 24]
     assert progress.train.rounds == [1, 11, 21]
+
+
+def test_a_round_that_was_not_looked_at_ends_nothing(data: TrainingSet) -> None:
+    """With the least patience a run goes on as long as every look finds it better."""
+    _, progress = _train(data, [None], n_estimators=400, learning_rate=0.01, early_stopping_rounds=1)
+    curve = progress.validation.values["aucpr"]
+    assert progress.rounds > 2
+    assert all(later > earlier for earlier, later in itertools.pairwise(curve[:-1]))
+    assert curve[-1] <= curve[-2]
 
 
 def test_without_early_stopping_every_round_is_kept(data: TrainingSet) -> None:
