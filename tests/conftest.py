@@ -8,6 +8,7 @@ settings.load_profile("project")
 
 pytest_plugins = [
     "tests.fixtures.postgres",
+    "tests.fixtures.audit",
     "tests.fixtures.azurite",
     "tests.fixtures.platform",
     "tests.fixtures.app",

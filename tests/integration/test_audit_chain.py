@@ -1,40 +1,24 @@
-"""The audit log: sealed in order, nothing changed unnoticed, read by cursor."""
+"""The chain over the audit log: sealed in order, nothing changed unnoticed."""
 
 import asyncio
 import os
 import subprocess
 import sys
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from shared.audit.chain import Fault, Finding, Head
-from shared.audit.denials import DenialLog
-from shared.audit.model import DENY, NEWEST, AuditFilter, Denial, Origin
+from shared.audit.model import Origin
 from shared.audit.service import AuditService, record
-from shared.platform.clock import utc_now
 from shared.platform.database import Database
-from shared.users.model import Caller, Role
 from sql.migrate import migrate
+from tests.fixtures.audit import write_entries
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def audit(database: Database) -> AuditService:
-    return AuditService(database)
-
-
-async def _write(database: Database, origin: Origin, count: int, **changes: Any) -> None:
-    entry: dict[str, Any] = {"action": "UPDATE", "resource_type": "model", "resource_id": None, **changes}
-    for number in range(count):
-        async with database.transaction() as conn:
-            await record(conn, origin, None, new={"number": number}, **entry)
 
 
 async def _faults(audit: AuditService, noted: Head | None = None) -> list[tuple[Fault, int | None]]:
@@ -53,7 +37,7 @@ async def _tamper(database: Database, *statements: str) -> None:
 
 async def test_an_untouched_log_is_intact(database: Database, audit: AuditService, origin: Origin) -> None:
     """Whatever the entries hold: NULL, objects, letters beyond ASCII, numbers of any form."""
-    await _write(database, Origin("r"), 1)
+    await write_entries(database, Origin("r"), 1)
     async with database.transaction() as conn:
         values = {"é\n": [1, 1.50, 1e300, None, {"b": "-", "a": "1:x"}], "text": "naïve — 10:abc"}
         await record(
@@ -102,7 +86,7 @@ async def test_an_open_change_does_not_hold_up_the_others(
     async with database.transaction() as slow:
         await record(slow, origin, None, action="SLOW", resource_type="model", resource_id=None)
         async with asyncio.timeout(5):
-            await _write(database, origin, 1, action="QUICK")
+            await write_entries(database, origin, 1, action="QUICK")
     async with database.connection() as conn:
         rows = await conn.execute("SELECT action FROM audit_chain JOIN audit_logs ON id = entry_id ORDER BY sequence")
         assert [row["action"] async for row in rows] == ["QUICK", "SLOW"]
@@ -112,7 +96,7 @@ async def test_an_open_change_does_not_hold_up_the_others(
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = NULL", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
 async def test_the_log_is_append_only(database: Database, origin: Origin, table: str, statement: str) -> None:
     """The database itself refuses every other statement, from whomever."""
-    await _write(database, origin, 1)
+    await write_entries(database, origin, 1)
     column = "user_email" if table == "audit_logs" else "hash"
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
         async with database.connection() as conn:
@@ -194,7 +178,7 @@ TAMPERINGS: dict[str, tuple[list[str], list[tuple[Fault, int | None]]]] = {
 @pytest.mark.parametrize("tampering", TAMPERINGS)
 async def test_tampering_is_found(database: Database, audit: AuditService, origin: Origin, tampering: str) -> None:
     """By an owner of the database who switched the triggers off; the fault is told where it is, and only there."""
-    await _write(database, origin, 5)
+    await write_entries(database, origin, 5)
     statements, faults = TAMPERINGS[tampering]
     await _tamper(database, *statements)
     assert await _faults(audit) == faults
@@ -204,7 +188,7 @@ async def test_a_cut_off_end_is_found_by_the_noted_head(
     database: Database, audit: AuditService, origin: Origin
 ) -> None:
     """The chain alone cannot tell that it was longer; the head that was written down can."""
-    await _write(database, origin, 5)
+    await write_entries(database, origin, 5)
     noted = await audit.head()
     await _tamper(
         database,
@@ -219,7 +203,7 @@ async def test_a_chain_written_anew_is_found_by_the_noted_head(
     database: Database, audit: AuditService, origin: Origin
 ) -> None:
     """Whoever owns the database can seal everything again, but not to the same head."""
-    await _write(database, origin, 5)
+    await write_entries(database, origin, 5)
     noted = await audit.head()
     await _tamper(
         database,
@@ -233,9 +217,9 @@ async def test_a_chain_written_anew_is_found_by_the_noted_head(
 
 async def test_the_log_goes_on_after_a_noted_head(database: Database, audit: AuditService, origin: Origin) -> None:
     """A head that was noted stays a proof when entries follow."""
-    await _write(database, origin, 2)
+    await write_entries(database, origin, 2)
     noted = await audit.head()
-    await _write(database, origin, 2)
+    await write_entries(database, origin, 2)
     assert await _faults(audit, noted) == []
 
 
@@ -243,7 +227,7 @@ async def test_the_command_tells_intact_from_tampered(
     database: Database, database_url: str, audit: AuditService, origin: Origin
 ) -> None:
     """By its exit status, and it prints the head and each fault."""
-    await _write(database, origin, 3)
+    await write_entries(database, origin, 3)
 
     async def verify() -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
@@ -268,138 +252,9 @@ async def test_entries_from_before_the_chain_are_sealed_by_the_migration(
     await asyncio.to_thread(migrate, empty_database_url, "0015")
     database = Database(empty_database_url, pool_size=2, max_overflow=0)
     await database.open()
-    await _write(database, origin, 3)
+    await write_entries(database, origin, 3)
     await asyncio.to_thread(migrate, empty_database_url)
-    await _write(database, origin, 2)
+    await write_entries(database, origin, 2)
     check = await AuditService(database).verify(lambda finding: pytest.fail(str(finding)))
     await database.close()
     assert check.checked == 5
-
-
-async def test_secrets_are_masked_where_entries_are_written(
-    database: Database, audit: AuditService, origin: Origin
-) -> None:
-    """Old and new values and metadata alike."""
-    values = {"role": "admin", "email": "ann@example.com", "nested": {"api_key": "k"}}
-    async with database.transaction() as conn:
-        await record(
-            conn,
-            origin,
-            None,
-            action="UPDATE",
-            resource_type="user",
-            resource_id=None,
-            old=values,
-            new=values,
-            metadata=values,
-        )
-    ([entry], _) = await audit.list_page(AuditFilter(), limit=1)
-    expected = {"role": "admin", "email": "***", "nested": {"api_key": "***"}}
-    assert [entry.old_values, entry.new_values, entry.metadata] == [expected] * 3
-
-
-async def test_pages_are_complete_and_newest_first(database: Database, audit: AuditService, origin: Origin) -> None:
-    """Also across entries of one transaction, which have the same time; the last page has no cursor."""
-    async with database.transaction() as conn:
-        for number in range(7):
-            await record(
-                conn, origin, None, action=f"A{number}", resource_type="model", resource_id=None, new={"number": number}
-            )
-    await _write(database, origin, 3)
-    seen: list[UUID] = []
-    position = NEWEST
-    for length in (4, 4, 2):
-        page, following = await audit.list_page(AuditFilter(), before=position, limit=4)
-        assert (len(page), following is None) == (length, length == 2)
-        seen += [entry.id for entry in page]
-        position = following or position
-    async with database.connection() as conn:
-        rows = await conn.execute("SELECT id FROM audit_logs ORDER BY created_at DESC, id DESC")
-        assert seen == [row["id"] async for row in rows]
-
-
-async def test_each_filter_leaves_its_entries(database: Database, audit: AuditService) -> None:
-    """By actor, action, resource, request and time, one by one and together."""
-    async with database.transaction() as conn:
-        inserted = await conn.execute(
-            "INSERT INTO users (azure_ad_id, email, role) VALUES ('a', 'a@example.com', 'admin') RETURNING id"
-        )
-        row = await inserted.fetchone()
-    assert row is not None
-    ann, model = Caller(Role.ADMIN, row["id"], "a@example.com"), uuid4()
-    await _write(database, Origin("other"), 2, action="CREATE", resource_type="dataset", resource_id=uuid4())
-    async with database.transaction() as conn:
-        await record(conn, Origin("wanted"), ann, action="PROMOTE", resource_type="model", resource_id=model)
-    ([entry], _) = await audit.list_page(AuditFilter(action="PROMOTE"), limit=10)
-    at = entry.created_at
-    each: dict[str, Any] = {
-        "user_id": ann.user_id,
-        "action": "PROMOTE",
-        "resource_type": "model",
-        "resource_id": model,
-        "request_id": "wanted",
-        "since": at,
-        "until": at + timedelta(microseconds=1),
-    }
-    for which in (
-        *(AuditFilter(**{name: value}) for name, value in each.items() if name != "until"),
-        AuditFilter(**each),
-    ):
-        found, _ = await audit.list_page(which, limit=10)
-        assert [one.id for one in found] == [entry.id], which
-    assert len((await audit.list_page(AuditFilter(until=at), limit=10))[0]) == 2
-
-
-async def test_repeated_refusals_are_counted(database: Database, audit: AuditService, origin: Origin) -> None:
-    """A thousand of one kind are two entries: the first, and how many followed."""
-    denials = DenialLog(database, utc_now)
-    denial = Denial("token_expired", subject="ann")
-    model = uuid4()
-    await denials.note(denial, origin, resource_id=model)
-    for _ in range(999):
-        await denials.note(denial, Origin("last", "192.0.2.9"))
-    await denials.close()
-    latest, first = (await audit.list_page(AuditFilter(action=DENY), limit=10))[0]
-    assert first.metadata == {"cause": "token_expired", "subject": "ann"}
-    assert (first.resource_id, first.request_id, first.ip_address) == (model, "test-request", "192.0.2.1")
-    assert latest.metadata is not None
-    assert (latest.metadata["repeated"], latest.request_id, latest.ip_address) == (999, "last", "192.0.2.9")
-
-
-async def test_kinds_of_refusals_are_bounded(database: Database, audit: AuditService, origin: Origin) -> None:
-    """Who invents subjects without end is counted by cause."""
-    denials = DenialLog(database, utc_now)
-    for number in range(300):
-        await denials.note(Denial("token_audience", subject=f"subject-{number}"), origin)
-    await denials.close()
-    async with database.connection() as conn:
-        row = await (await conn.execute("SELECT count(*) AS n FROM audit_logs")).fetchone()
-    latest = (await audit.list_page(AuditFilter(), limit=1))[0][0]
-    assert row == {"n": 256 + 2}
-    assert latest.metadata is not None
-    assert latest.metadata["repeated"] == 300 - 256 - 1
-
-
-async def test_counts_are_written_when_their_minute_is_over(
-    database: Database, audit: AuditService, origin: Origin
-) -> None:
-    """Without another attempt; afterwards the next one is recorded at once again."""
-    denials = DenialLog(database, utc_now, window=timedelta(milliseconds=50))
-    denial = Denial("role", Caller(Role.ANALYST), "promote_model")
-    await asyncio.gather(denials.note(denial, origin), denials.note(denial, origin))
-    async with asyncio.timeout(20):
-        while len((await audit.list_page(AuditFilter(), limit=10))[0]) < 2:  # noqa: ASYNC110 - rows, not an event
-            await asyncio.sleep(0.02)
-    await denials.note(denial, origin)
-    assert len((await audit.list_page(AuditFilter(), limit=10))[0]) == 3
-    await denials.close()
-
-
-async def test_a_refusal_stands_when_it_cannot_be_recorded(origin: Origin) -> None:
-    """A database that is away turns no 403 into an error."""
-    away = Database("postgresql://nobody:x@127.0.0.1:1/none", pool_size=1, max_overflow=0, timeout_seconds=0.1)
-    await away.open()
-    denials = DenialLog(away, utc_now)
-    await denials.note(Denial("role"), origin)
-    await denials.close()
-    await away.close()
