@@ -51,13 +51,13 @@ class Choice:
 
 
 def choose_features(plan: FeaturePlan, table: Path, *, plan_given: bool = False) -> Choice:
-    """Select on the training part of the feature table and profile it.
+    """Select on the training part of the feature table and profile it. Without a label column nothing can be ranked:
+    every feature that varies stays.
 
     :param plan: of every feature in the table.
-    Without a label column nothing can be ranked: every feature that varies stays.
-
     :param plan_given: keep the plan as it is; its features are only ranked, and only where there are labels.
-    :raises InvalidContent: the training part has no rows, or elimination was asked for and has too few labels.
+    :raises InvalidContent: the training part has no rows, no feature varies in it, or elimination was asked for and has
+        too few labels.
     """
     import polars as pl
 
@@ -85,6 +85,8 @@ def choose_features(plan: FeaturePlan, table: Path, *, plan_given: bool = False)
         selection = select_features(pl.DataFrame(sample), labels[positions], config, training_rows=rows)
     if selection is not None and not plan_given:
         chosen = plan.select(feature.name for feature in selection.selected)
+    if not chosen.feature_names:
+        raise InvalidContent("no feature varies in the training part: nothing to learn from", target="dataset_id")
     profile = ReferenceProfile(
         rows=rows,
         features=tuple(profile_feature(name, values[:rows]) for name, values in _columns(table, chosen.feature_names)),

@@ -70,8 +70,8 @@ class TrainingService:
     async def create(self, request: TrainingRequest, *, caller: Caller, origin: Origin) -> TrainingJob:
         """Queue a job; the caller of this starts its orchestration.
 
-        :raises InvalidContent: unknown algorithm or feature set, hyperparameters out of range, no features, no label
-            column where something that was asked for needs labels.
+        :raises InvalidContent: unknown algorithm or feature set, hyperparameters out of range, no label column where
+            something that was asked for needs labels.
         :raises Conflict: the feature set is not completed.
         """
         hyperparameters = parse(request.algorithm, request.hyperparameters)
@@ -83,8 +83,6 @@ class TrainingService:
         if source.status != _READY:
             raise Conflict(f"the feature set is {source.status}; it must be {_READY}", target="feature_set_id")
         plan = await self._plan(source)
-        if not plan.feature_names:
-            raise invalid_field("feature_set_id", "the feature set has no features: nothing in its dataset varies")
         if plan.config.label_column is None:
             if algorithm(request.algorithm).needs_labels or search is not None:
                 raise invalid_field("feature_set_id", "the feature set has no label column: nothing to learn")

@@ -217,6 +217,10 @@ def _two_rows(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.head(2).with_columns(is_fraud=ROW % 2)
 
 
+def _one_row_repeated(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame.head(1)] * 600).with_columns(is_fraud=ROW % 2)
+
+
 def _fraud_in(frame: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
     return frame.with_columns(is_fraud=ROW.is_between(first, last).cast(pl.Int8))
 
@@ -226,9 +230,10 @@ def _fraud_in(frame: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
     [
         (_two_rows, "features", "the training part (the first 80% of the rows) has 0 fraudulent and 1 genuine rows"),
         (lambda frame: _fraud_in(frame, 1400, 1400), "features", "has 0 fraudulent and 1200 genuine rows"),
+        (_one_row_repeated, "features", "no feature varies in the training part"),
         (lambda frame: _fraud_in(frame, 0, 99), "training", "the validation part holds no fraud row among its 480"),
     ],
-    ids=["two rows", "fraud only at the end", "fraud only at the beginning"],
+    ids=["two rows", "fraud only at the end", "one row again and again", "fraud only at the beginning"],
 )
 def test_tables_that_cannot_make_a_model_fail_with_the_reason(
     client: httpx.Client, change: Callable[[pl.DataFrame], pl.DataFrame], stage: str, reason: str
@@ -237,19 +242,6 @@ def test_tables_that_cannot_make_a_model_fail_with_the_reason(
     where, found = _outcome(client, change(flow.sample(1500)), "poor")
     assert (where, found["status"]) == (stage, "FAILED")
     assert reason in found["error_message"]
-
-
-def test_a_table_of_one_row_again_and_again_has_no_features(client: httpx.Client) -> None:
-    """Refused at once: nothing varies, so nothing can tell fraud from genuine."""
-    frame = pl.concat([flow.sample(600).head(1)] * 600).with_columns(is_fraud=ROW % 2)
-    dataset = flow.upload(client, frame, "same")
-    same = flow.compute_features(client, dataset["id"], "same")
-    flow.wait(client, f"features/sets/{same}")
-    answer = client.post("training/jobs", json={"name": "same", "feature_set_id": same})
-    assert answer.status_code == 422
-    assert answer.json()["error"]["details"] == [
-        {"field": "feature_set_id", "message": "the feature set has no features: nothing in its dataset varies"}
-    ]
 
 
 def test_columns_that_tell_nothing_do_no_harm(client: httpx.Client) -> None:
