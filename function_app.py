@@ -3,7 +3,19 @@
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions.http import alerts, audit, datasets, features, health, models, scoring, training, unmatched, users
+from functions.http import (
+    alerts,
+    audit,
+    datasets,
+    features,
+    health,
+    lineage,
+    models,
+    scoring,
+    training,
+    unmatched,
+    users,
+)
 from functions.orchestrations import feature_engineering
 from functions.orchestrations import training as train
 from functions.timers import audit as audit_head
@@ -17,6 +29,7 @@ for blueprint in (
     datasets.bp,
     features.bp,
     health.bp,
+    lineage.bp,
     models.bp,
     scoring.bp,
     training.bp,
