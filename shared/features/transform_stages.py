@@ -21,7 +21,7 @@ from shared.platform.database import Database
 from shared.platform.errors import NotFound
 
 #: Datasets of more rows are computed in parts of half as many. In parts costs a third to two thirds more CPU, but no
-#: activity needs more than some 0.35 GB; in one, memory grows with the rows: 1.1 GB at 5 million, see docs/features.md.
+#: activity needs more than some 0.42 GB; in one, memory grows with the rows: 1.1 GB at 5 million, see docs/features.md.
 ROWS_AT_ONCE: Final = 2_000_000
 
 
