@@ -33,7 +33,7 @@ def beeswarm_chart(
     :param values: shape (r, f), NaN where missing. :param contributions: SHAP values, the same shape.
     """
     bottom = HEAD + PITCH * len(names)
-    low, high = float(min(contributions.min(), 0)), float(max(contributions.max(), 0))
+    low, high = min(float(contributions.min()), 0.0), max(float(contributions.max()), 0.0)
     room = 0.03 * (high - low) or 1.0
     scale = Scale(low - room, high + room).onto(_EDGE, WIDTH - _EDGE)
     parts = []
