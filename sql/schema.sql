@@ -209,6 +209,7 @@ CREATE TABLE predictions (
     labeled_at timestamp with time zone,
     latency_ms integer,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
+    cells bytea,
     CONSTRAINT predictions_pkey PRIMARY KEY (id, created_at)
 ) PARTITION BY RANGE (created_at);
 
@@ -445,6 +446,20 @@ CREATE TABLE audit_chain (
 
 COMMENT ON TABLE audit_chain IS 'One seal for each entry of audit_logs, in the order of their commits';
 COMMENT ON COLUMN audit_chain.hash IS 'SHA-256 of the seal before, the sequence and every column of the entry';
+
+CREATE TABLE submissions (
+    transaction_id character varying(255) NOT NULL,
+    scope uuid NOT NULL,
+    payload uuid NOT NULL,
+    prediction_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT submissions_pkey PRIMARY KEY (transaction_id, scope)
+);
+
+COMMENT ON TABLE submissions IS 'Transactions scored within the window in which sending one again gives the first answer';
+COMMENT ON COLUMN submissions.scope IS 'Who sent it, and to which model where one was named, as a hash';
+COMMENT ON COLUMN submissions.payload IS 'Hash of the transaction';
+COMMENT ON COLUMN submissions.prediction_id IS 'The prediction that answered it first';
 
 CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
  RETURNS SETOF text
