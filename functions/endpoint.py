@@ -7,6 +7,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import cleandoc
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,6 +30,7 @@ from shared.users.model import Caller, Deactivated, Role
 REQUEST: Final = "request"
 REQUEST_FAILED: Final = "request_failed"
 
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 _log = get_logger("http")
 
 
@@ -73,6 +76,11 @@ def accepted(data: Any, operation_location: str, *, retry_after: int = 2) -> Rep
     return Reply(data, 202, {"Operation-Location": operation_location, "Retry-After": str(retry_after)})
 
 
+Handler = Callable[[Call], Awaitable[Reply]]
+Recall = Callable[[Call, UUID], Awaitable[Reply]]
+"""Renders anew the answer about what was made, by its id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """What the decorator knows of a route; the OpenAPI document and the contract tests read it."""
@@ -81,13 +89,21 @@ class Endpoint:
     method: str
     route: str
     summary: str
+    description: str
+    tag: str
     access: Access
     body: type[BaseModel] | None
     query: type[BaseModel] | None
     status: int
+    response: Any
+    media_type: str
+    errors: tuple[type[DomainError], ...]
+    headers: tuple[str, ...]
+    uploads: Mapping[str, Any]
+    also: Mapping[int, str]
+    idempotent: Recall | None
 
 
-Handler = Callable[[Call], Awaitable[Reply]]
 ENDPOINTS: Final[list[Endpoint]] = []
 
 
@@ -101,18 +117,54 @@ def endpoint(
     query: type[BaseModel] | None = None,
     status: int = 200,
     durable: bool = False,
+    response: Any = None,
+    media_type: str = "application/json",
+    errors: tuple[type[DomainError], ...] = (),
+    headers: tuple[str, ...] = (),
+    uploads: Mapping[str, Any] = _NOTHING,
+    also: Mapping[int, str] = _NOTHING,
+    idempotent: Recall | None = None,
 ) -> Callable[[Handler], Handler]:
     """Register a handler as the HTTP function of ``method`` and ``route``.
+
+    ``response``, ``media_type``, ``errors``, ``headers``, ``uploads`` and ``also`` are for the OpenAPI document alone:
+    nothing is validated against them when an answer is rendered.
 
     :param body: pydantic model of the JSON body; without one the handler reads ``call.request`` itself.
     :param query: pydantic model of the query string; without one any query parameter is refused.
     :param durable: the handler starts orchestrations and needs ``call.durable``.
+    :param response: type of the envelope's ``data`` (a pydantic model, a TypedDict, a ``View`` or a list of one), or of
+        the whole answer when ``media_type`` is another than JSON.
+    :param errors: what the handler may refuse beyond what every route with its body, query, path and roles may.
+    :param headers: that a success carries beyond X-Request-Id.
+    :param uploads: type of the body by content type, where the handler reads it itself.
+    :param also: statuses that carry ``response`` like the usual one, and when they do.
+    :param idempotent: the route takes Idempotency-Key; called with the id of what an earlier request made whose answer
+        was lost.
     :raises KeyError: the route has no entry in ``functions/access.py``.
     """
     access = ROUTES[method, route]
 
     def register(handler: Handler) -> Handler:
-        entry = Endpoint(handler.__name__, method, route, summary, access, body, query, status)
+        entry = Endpoint(
+            name=handler.__name__,
+            method=method,
+            route=route,
+            summary=summary,
+            description=cleandoc(handler.__doc__ or ""),
+            tag=handler.__module__.rpartition(".")[2],
+            access=access,
+            body=body,
+            query=query,
+            status=status,
+            response=response,
+            media_type=media_type,
+            errors=errors,
+            headers=headers,
+            uploads=uploads,
+            also=also,
+            idempotent=idempotent,
+        )
         ENDPOINTS.append(entry)
 
         async def plain(req: func.HttpRequest) -> func.HttpResponse:
