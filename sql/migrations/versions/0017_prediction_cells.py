@@ -1,7 +1,8 @@
 """predictions.cells.
 
 Reason: drift compares what is predicted with the reference profile, which holds counts over cells. A prediction that
-carries the cell of each monitored column, one byte each, is counted without its JSON being read again. NULL where the model has no profile.
+carries the cell of each monitored column, one byte each, is counted without its JSON being read again. NULL where the
+model has no profile.
 """
 
 from __future__ import annotations
