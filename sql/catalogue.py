@@ -10,6 +10,7 @@ import psycopg
 # Alembic's own table says which revision a database has; it is no part of the schema.
 _NOT_OURS = "c.relname <> 'alembic_version' AND c.relnamespace = 'public'::regnamespace"
 
+# The sequence of an identity column (deptype i) comes with the column.
 _RELATIONS = f"""
 SELECT c.relname AS name, c.relkind::text AS kind, pg_get_partkeydef(c.oid) AS partition_key,
        parent.relname AS parent, pg_get_expr(c.relpartbound, c.oid) AS bound,
@@ -18,6 +19,7 @@ FROM pg_class c
 LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
 LEFT JOIN pg_class parent ON parent.oid = i.inhparent
 WHERE {_NOT_OURS} AND c.relkind NOT IN ('i', 'I', 't')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'i' AND c.relkind = 'S')
 ORDER BY c.oid
 """  # noqa: S608 - a constant
 

@@ -37,6 +37,7 @@ CREATE TABLE datasets (
     created_by uuid,
     created_at timestamp with time zone DEFAULT now(),
     updated_at timestamp with time zone DEFAULT now(),
+    quality jsonb,
     CONSTRAINT datasets_pkey PRIMARY KEY (id),
     CONSTRAINT datasets_status_check CHECK (status IS NOT NULL AND (status IN ('ACTIVE', 'ARCHIVED', 'PROCESSING'))),
     CONSTRAINT datasets_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
@@ -47,6 +48,12 @@ CREATE INDEX idx_datasets_name ON datasets (name);
 CREATE INDEX idx_datasets_status ON datasets (status);
 CREATE INDEX idx_datasets_created ON datasets (created_at DESC);
 CREATE INDEX idx_datasets_parent ON datasets (parent_id);
+CREATE INDEX idx_datasets_words ON datasets USING gin (dataset_words(name::text, description, schema));
+CREATE INDEX idx_datasets_by_time ON datasets (created_at DESC, id DESC) INCLUDE (status, name, row_count, created_by);
+CREATE INDEX idx_datasets_by_name ON datasets (name, id) INCLUDE (status, row_count, created_by, created_at);
+CREATE INDEX idx_datasets_by_rows ON datasets (row_count, id) INCLUDE (status, name, created_by, created_at);
+
+COMMENT ON COLUMN datasets.quality IS 'What was found wrong or worth knowing when the file was read, each finding with its severity';
 
 CREATE TABLE feature_sets (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -386,12 +393,14 @@ CREATE TABLE history_layouts (
     columns jsonb NOT NULL,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     complete_until timestamp with time zone,
+    labels_told bigint NOT NULL DEFAULT 0,
     CONSTRAINT history_layouts_pkey PRIMARY KEY (id),
     CONSTRAINT history_layouts_fingerprint_key UNIQUE (fingerprint)
 );
 
 COMMENT ON TABLE history_layouts IS 'What the events of entity_events carry: one row a set of entities and columns that models use';
 COMMENT ON COLUMN history_layouts.complete_until IS 'Predictions made before this moment are among the events, whichever model made them; NULL: not known';
+COMMENT ON COLUMN history_layouts.labels_told IS 'The events know of prediction_labels up to this id';
 
 CREATE TABLE entity_events (
     key bigint NOT NULL,
@@ -460,6 +469,47 @@ COMMENT ON TABLE submissions IS 'Transactions scored within the window in which 
 COMMENT ON COLUMN submissions.scope IS 'Who sent it, and to which model where one was named, as a hash';
 COMMENT ON COLUMN submissions.payload IS 'Hash of the transaction';
 COMMENT ON COLUMN submissions.prediction_id IS 'The prediction that answered it first';
+
+CREATE TABLE prediction_labels (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    prediction_id uuid NOT NULL,
+    prediction_created_at timestamp with time zone NOT NULL,
+    model_id uuid NOT NULL,
+    is_fraud boolean NOT NULL,
+    labeled_at timestamp with time zone NOT NULL,
+    source character varying(100),
+    recorded_at timestamp with time zone NOT NULL DEFAULT now(),
+    recorded_by uuid,
+    previous boolean,
+    CONSTRAINT prediction_labels_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX idx_prediction_labels_prediction ON prediction_labels (prediction_created_at, prediction_id, id);
+
+COMMENT ON TABLE prediction_labels IS 'Every label that was told of a prediction; ids are in the order of commits';
+COMMENT ON COLUMN prediction_labels.labeled_at IS 'When this became known, as the source says';
+COMMENT ON COLUMN prediction_labels.recorded_at IS 'When the app was told';
+COMMENT ON COLUMN prediction_labels.previous IS 'predictions.actual_label before this label; NULL: none';
+
+CREATE TABLE pending_labels (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    transaction_id character varying(255),
+    prediction_id uuid,
+    is_fraud boolean NOT NULL,
+    labeled_at timestamp with time zone NOT NULL,
+    source character varying(100),
+    recorded_at timestamp with time zone NOT NULL DEFAULT now(),
+    recorded_by uuid,
+    tried_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT pending_labels_pkey PRIMARY KEY (id),
+    CONSTRAINT pending_labels_target_check CHECK (num_nonnulls(transaction_id, prediction_id) = 1)
+);
+
+CREATE INDEX idx_pending_labels_transaction ON pending_labels (transaction_id) WHERE transaction_id IS NOT NULL;
+CREATE INDEX idx_pending_labels_prediction ON pending_labels (prediction_id) WHERE prediction_id IS NOT NULL;
+CREATE INDEX idx_pending_labels_tried ON pending_labels (tried_at);
+
+COMMENT ON TABLE pending_labels IS 'Labels of transactions that have not been scored, and of predictions that are archived: they wait';
 
 CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
  RETURNS SETOF text
@@ -671,6 +721,24 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION catalogue_words(texts text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+SELECT btrim(regexp_replace(lower(texts), '[^[:alnum:]]+', ' ', 'g'))
+$function$;
+
+CREATE OR REPLACE FUNCTION dataset_words(name text, description text, schema jsonb)
+ RETURNS tsvector
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+SELECT to_tsvector('pg_catalog.simple', catalogue_words(
+    concat_ws(' ', name, description, jsonb_path_query_array(schema, '$.columns[*].name')::text)
+))
+$function$;
+
 COMMENT ON FUNCTION ensure_predictions_partitions(date,integer) IS 'Creates the missing monthly partitions of predictions, UTC months from from_month on; returns their names';
 
 COMMENT ON FUNCTION read_entity_events(smallint,smallint[],bigint[],timestamp with time zone[],interval,integer) IS 'The newest events of each (entity, key) within span before a moment: one bytea a pair, newest first';
@@ -684,6 +752,10 @@ COMMENT ON FUNCTION audit_entry_hash(bytea,bigint,audit_logs) IS 'The seal of an
 COMMENT ON FUNCTION chain_audit_entry() IS 'Seals an entry when its transaction commits';
 
 COMMENT ON FUNCTION refuse_audit_change() IS 'Keeps the audit log and its chain as they were written';
+
+COMMENT ON FUNCTION catalogue_words(text) IS 'The words of a text in lower case, separated by single spaces';
+
+COMMENT ON FUNCTION dataset_words(text,text,jsonb) IS 'What the catalogue finds a dataset by';
 
 CREATE TRIGGER audit_chain_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit_chain FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
 
