@@ -1,5 +1,6 @@
-"""Arrays in files, written through memory."""
+"""Arrays in files, written and read through memory."""
 
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -20,3 +21,15 @@ def create_array(file: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> An
         with file.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
     return array
+
+
+def release_pages(array: npt.NDArray[Any]) -> None:
+    """Let a mapped array's pages go; who reads them again gets them from the file. Other arrays stay as they are.
+
+    They could be taken away at any time, yet until then they count as this process's memory.
+    """
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
+from shared.platform.xgboost_runtime import load_xgboost
+from shared.training.algorithms.figures import BoostingFigures
 from shared.training.evaluation import Confusion, ScoreCurve, brier_score, calibration_error, evaluate, log_loss
 from shared.training.threshold import (
     Fixed,
@@ -30,6 +32,20 @@ def _scored(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     labels[0], labels[-1] = 0, 1
     order = draw(st.permutations(range(size)))
     return np.array(scores)[order], np.array(labels)[order]
+
+
+@given(st.lists(st.tuples(st.integers(-6, 6), st.booleans()), min_size=1, max_size=60))
+def test_the_figures_of_boosting_equal_xgboosts(rows: list[tuple[int, bool]]) -> None:
+    """Log loss, AUC and PR-AUC of a round agree with XGBoost's own evaluation, ties included."""
+    xgb = load_xgboost()
+    margins, labels = (np.array(column, np.float32) for column in zip(*rows, (0, True), (1, False), strict=True))
+    matrix = xgb.DMatrix(np.zeros((len(labels), 1), np.float32), labels, base_margin=margins)
+    named = {"objective": "binary:logistic", "eval_metric": ["logloss", "auc", "aucpr"]}
+    booster = xgb.train(named, matrix, 0)
+    told = booster.eval_set([(matrix, "part")], 0)
+    oracles = dict(figure.removeprefix("part-").split(":") for figure in told.split()[1:])
+    ours = BoostingFigures(labels).of(booster.predict(matrix))
+    assert ours == pytest.approx({name: float(value) for name, value in oracles.items()}, rel=1e-6)
 
 
 @given(_scored())

@@ -18,14 +18,16 @@ from pydantic import Field
 from shared.platform.xgboost_runtime import load_xgboost
 from shared.training.algorithms.base import Hyperparameters, LabelledHyperparameters
 from shared.training.algorithms.booster import BoosterModel, load_booster
+from shared.training.algorithms.figures import BoostingFigures
 from shared.training.algorithms.imbalance import fit_sample, round_seed
+from shared.training.mapped import release_pages
 from shared.training.progress import RoundFigures, TrainingProgress
 from shared.training.training_set import TrainingSet
 
 if TYPE_CHECKING:
     import xgboost
 
-_FIGURES_EVERY = 2  # rounds; looking at the validation part costs a sixth of growing a tree
+_FIGURES_EVERY = 2  # rounds; looking at the validation part costs a tenth of growing a tree
 _TRAIN_FIGURES_EVERY = 10  # rounds
 HIGHER_IS_BETTER = frozenset({"aucpr", "auc"})
 
@@ -106,7 +108,9 @@ class XGBoost:
         shared = {"nthread": threads, "max_bin": hyperparameters.max_bin}
         fit = xgb.QuantileDMatrix(sample.features(data), sample.labels.astype(np.float32), **shared)
         labels = np.asarray(data.labels(validation), dtype=np.float32)
-        return _Matrices(fit, xgb.QuantileDMatrix(np.asarray(data.features(validation)), labels, ref=fit, **shared))
+        later = xgb.QuantileDMatrix(np.asarray(data.features(validation)), labels, ref=fit, **shared)
+        release_pages(data.table.features)
+        return _Matrices(fit, later)
 
     def start(
         self,
@@ -147,15 +151,16 @@ class _Boosting:
         checkpoint: bytes | None,
     ) -> None:
         self._matrices = matrices
-        self._frauds = np.asarray(matrices.fit.get_label()) == 1
+        self._figures = BoostingFigures(np.asarray(matrices.validation.get_label()))
+        self._fit_figures = BoostingFigures(np.asarray(matrices.fit.get_label()))
         self._hyperparameters = hyperparameters
         self._sampling = hyperparameters.subsample < 1 or hyperparameters.colsample_bytree < 1
         parameters = booster_parameters(hyperparameters, weight, threads)
         self._booster = load_xgboost().Booster(cache=list(matrices))
         if checkpoint is not None:
             self._booster.load_model(bytearray(checkpoint))
-        metrics = parameters.pop("eval_metric")
-        self._booster.set_param([*parameters.items(), *(("eval_metric", metric) for metric in metrics)])
+        del parameters["eval_metric"]
+        self._booster.set_param(parameters)
 
     @property
     def rounds(self) -> int:
@@ -171,20 +176,12 @@ class _Boosting:
         self._booster.update(self._matrices.fit, number)
         if number % _FIGURES_EVERY and number + 1 < self._hyperparameters.n_estimators:
             return RoundFigures(None, {}, {})
-        validation = self._validation_figures()
-        train = {"logloss": self._fit_log_loss()} if number % _TRAIN_FIGURES_EVERY == 0 else {}
+        scores = self._booster.predict(self._matrices.validation)
+        validation = self._figures.of(scores)
+        train = {}
+        if number % _TRAIN_FIGURES_EVERY == 0:  # from the predictions that boosting keeps anyway
+            train["logloss"] = self._fit_figures.log_loss(self._booster.predict(self._matrices.fit))
         return RoundFigures(score_of(validation, self._hyperparameters), validation, train)
-
-    def _fit_log_loss(self) -> float:
-        """From the predictions that boosting keeps anyway; XGBoost's evaluation would sort the whole fitting part."""
-        scores = self._booster.predict(self._matrices.fit)
-        of_truth = np.where(self._frauds, scores, 1 - scores)
-        return -float(np.mean(np.log(np.maximum(of_truth, np.float32(1e-16))), dtype=np.float64))
-
-    def _validation_figures(self) -> dict[str, float]:
-        text = self._booster.eval_set([(self._matrices.validation, "part")], self.rounds - 1)
-        pairs = (figure.split("part-", 1)[1].rsplit(":", 1) for figure in text.split()[1:])
-        return {name: float(value) for name, value in pairs}
 
     def checkpoint(self) -> bytes:
         """The booster as UBJSON."""
