@@ -48,7 +48,7 @@ CREATE INDEX idx_datasets_name ON datasets (name);
 CREATE INDEX idx_datasets_status ON datasets (status);
 CREATE INDEX idx_datasets_created ON datasets (created_at DESC);
 CREATE INDEX idx_datasets_parent ON datasets (parent_id);
-CREATE INDEX idx_datasets_words ON datasets USING gin (dataset_words(name::text, description, schema));
+CREATE INDEX idx_datasets_words ON datasets USING gin (to_tsvector('simple'::regconfig, regexp_replace(lower((((name::text || ' ') || COALESCE(description, '')) || ' ') || COALESCE(jsonb_path_query_array(schema, '$."columns"[*]."name"'::jsonpath)::text, '')), '[^[:alnum:]]+', ' ', 'g')));
 CREATE INDEX idx_datasets_by_time ON datasets (created_at DESC, id DESC) INCLUDE (status, name, row_count, created_by);
 CREATE INDEX idx_datasets_by_name ON datasets (name, id) INCLUDE (status, row_count, created_by, created_at);
 CREATE INDEX idx_datasets_by_rows ON datasets (row_count, id) INCLUDE (status, name, created_by, created_at);
@@ -721,24 +721,6 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION catalogue_words(texts text)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-SELECT btrim(regexp_replace(lower(texts), '[^[:alnum:]]+', ' ', 'g'))
-$function$;
-
-CREATE OR REPLACE FUNCTION dataset_words(name text, description text, schema jsonb)
- RETURNS tsvector
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-SELECT to_tsvector('pg_catalog.simple', catalogue_words(
-    concat_ws(' ', name, description, jsonb_path_query_array(schema, '$.columns[*].name')::text)
-))
-$function$;
-
 COMMENT ON FUNCTION ensure_predictions_partitions(date,integer) IS 'Creates the missing monthly partitions of predictions, UTC months from from_month on; returns their names';
 
 COMMENT ON FUNCTION read_entity_events(smallint,smallint[],bigint[],timestamp with time zone[],interval,integer) IS 'The newest events of each (entity, key) within span before a moment: one bytea a pair, newest first';
@@ -752,10 +734,6 @@ COMMENT ON FUNCTION audit_entry_hash(bytea,bigint,audit_logs) IS 'The seal of an
 COMMENT ON FUNCTION chain_audit_entry() IS 'Seals an entry when its transaction commits';
 
 COMMENT ON FUNCTION refuse_audit_change() IS 'Keeps the audit log and its chain as they were written';
-
-COMMENT ON FUNCTION catalogue_words(text) IS 'The words of a text in lower case, separated by single spaces';
-
-COMMENT ON FUNCTION dataset_words(text,text,jsonb) IS 'What the catalogue finds a dataset by';
 
 CREATE TRIGGER audit_chain_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit_chain FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
 
