@@ -133,8 +133,8 @@ def endpoint(
     :param body: pydantic model of the JSON body; without one the handler reads ``call.request`` itself.
     :param query: pydantic model of the query string; without one any query parameter is refused.
     :param durable: the handler starts orchestrations and needs ``call.durable``.
-    :param response: type of the envelope's ``data`` (a pydantic model, a TypedDict, a ``View`` or a list of one), or of
-        the whole answer when ``media_type`` is another than JSON.
+    :param response: type of the envelope's ``data``: a pydantic model, a TypedDict, a ``View``, ``[View]`` for a list
+        of them, a tuple of alternatives; or of the whole answer when ``media_type`` is another than JSON.
     :param errors: what the handler may refuse beyond what every route with its body, query, path and roles may.
     :param headers: that a success carries beyond X-Request-Id.
     :param uploads: type of the body by content type, where the handler reads it itself.

@@ -6,7 +6,8 @@ import azure.durable_functions as df
 
 from functions.endpoint import Call, Reply, endpoint
 from functions.requests import PageQuery
-from shared.alerts.model import AlertStatus, Dismissal, Resolution, Severity, Source
+from shared.alerts.model import Alert, AlertStatus, Dismissal, Resolution, Severity, Source
+from shared.platform.errors import Conflict
 
 bp = df.Blueprint()
 
@@ -20,7 +21,7 @@ class AlertQuery(PageQuery):
     model_id: UUID | None = None
 
 
-@endpoint(bp, "GET", "alerts", summary="List alerts, newest first", query=AlertQuery)
+@endpoint(bp, "GET", "alerts", summary="List alerts, newest first", query=AlertQuery, response=list[Alert])
 async def list_alerts(call: Call) -> Reply:
     """One page of alerts."""
     query: AlertQuery = call.query
@@ -35,20 +36,35 @@ async def list_alerts(call: Call) -> Reply:
     return Reply(alerts, pagination=query.pagination(total))
 
 
-@endpoint(bp, "GET", "alerts/{alert_id:guid}", summary="One alert")
+@endpoint(bp, "GET", "alerts/{alert_id:guid}", summary="One alert", response=Alert)
 async def get_alert(call: Call) -> Reply:
     """What is wrong, since when, how often it was noticed, and what became of it."""
     return Reply(await call.services.alerts.get(call.path_id("alert_id")))
 
 
-@endpoint(bp, "POST", "alerts/{alert_id:guid}/acknowledge", summary="Take an alert over")
+@endpoint(
+    bp,
+    "POST",
+    "alerts/{alert_id:guid}/acknowledge",
+    summary="Take an alert over",
+    response=Alert,
+    errors=(Conflict,),
+)
 async def acknowledge_alert(call: Call) -> Reply:
     """It stays open; others see who looks after it."""
     alert_id = call.path_id("alert_id")
     return Reply(await call.services.alerts.acknowledge(alert_id, caller=call.caller, origin=call.origin))
 
 
-@endpoint(bp, "POST", "alerts/{alert_id:guid}/resolve", summary="Resolve an alert", body=Resolution)
+@endpoint(
+    bp,
+    "POST",
+    "alerts/{alert_id:guid}/resolve",
+    summary="Resolve an alert",
+    body=Resolution,
+    response=Alert,
+    errors=(Conflict,),
+)
 async def resolve_alert(call: Call) -> Reply:
     """Settled, with a word on how."""
     alert = await call.services.alerts.close(
@@ -61,7 +77,15 @@ async def resolve_alert(call: Call) -> Reply:
     return Reply(alert)
 
 
-@endpoint(bp, "POST", "alerts/{alert_id:guid}/dismiss", summary="Dismiss an alert", body=Dismissal)
+@endpoint(
+    bp,
+    "POST",
+    "alerts/{alert_id:guid}/dismiss",
+    summary="Dismiss an alert",
+    body=Dismissal,
+    response=Alert,
+    errors=(Conflict,),
+)
 async def dismiss_alert(call: Call) -> Reply:
     """It needs nothing, with the reason."""
     alert = await call.services.alerts.close(

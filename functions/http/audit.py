@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from functions.cursor import read_cursor, write_cursor
 from functions.endpoint import Call, Reply, endpoint
-from shared.audit.model import NEWEST, AuditFilter
+from shared.audit.model import NEWEST, AuditEntry, AuditFilter
 
 bp = df.Blueprint()
 
@@ -35,7 +35,7 @@ class AuditQuery(BaseModel):
         return AuditFilter(**self.model_dump(exclude={"page_size", "cursor"}))
 
 
-@endpoint(bp, "GET", "audit-logs", summary="The audit log, newest first", query=AuditQuery)
+@endpoint(bp, "GET", "audit-logs", summary="The audit log, newest first", query=AuditQuery, response=list[AuditEntry])
 async def list_audit_logs(call: Call) -> Reply:
     """One page by cursor."""
     query: AuditQuery = call.query or AuditQuery()

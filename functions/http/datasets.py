@@ -9,9 +9,10 @@ import azure.durable_functions as df
 import azure.functions as func
 from pydantic import Field, ValidationError
 
+from functions.answers.datasets import DATASET, LISTED_DATASET, UPLOADS, UploadPlace
 from functions.endpoint import Call, Reply, endpoint
 from functions.requests import PageQuery, invalid, read_body, refuse_nul
-from shared.datasets.model import Dataset, DatasetStatus, NewDataset, UploadedDataset
+from shared.datasets.model import DatasetSchema, DatasetStatistics, DatasetStatus, NewDataset, UploadedDataset
 from shared.platform.errors import UnsupportedMedia, invalid_field
 
 bp = df.Blueprint()
@@ -36,7 +37,17 @@ class NewDatasetQuery(NewDataset):
     name: str = Field("", max_length=255)
 
 
-@endpoint(bp, "POST", "datasets", summary="Register a CSV or Parquet file", query=NewDatasetQuery, status=201)
+@endpoint(
+    bp,
+    "POST",
+    "datasets",
+    summary="Register a CSV or Parquet file",
+    query=NewDatasetQuery,
+    status=201,
+    response=DATASET,
+    uploads=UPLOADS,
+    headers=("Location",),
+)
 async def create_dataset(call: Call) -> Reply:
     """By multipart form (file, name, description), as the raw body with ?name=, or from a finished direct upload."""
     request = call.request
@@ -47,10 +58,17 @@ async def create_dataset(call: Call) -> Reply:
     else:
         new, source = await asyncio.to_thread(_posted_file, request, media_type, call.query)
         dataset = await call.services.datasets.create(new, _chunks(source), caller=call.caller, origin=call.origin)
-    return Reply(_shown(dataset), headers={"Location": f"/api/v1/datasets/{dataset.id}"})
+    return Reply(DATASET(dataset), headers={"Location": f"/api/v1/datasets/{dataset.id}"})
 
 
-@endpoint(bp, "POST", "datasets/uploads", summary="Get a URL to upload a large file straight to Blob", status=201)
+@endpoint(
+    bp,
+    "POST",
+    "datasets/uploads",
+    summary="Get a URL to upload a large file straight to Blob",
+    status=201,
+    response=UploadPlace,
+)
 async def open_upload(call: Call) -> Reply:
     """The URL may write one blob and nothing else; register it with POST datasets {"upload_id", "name"}."""
     upload_id, url, lifetime = await call.services.datasets.open_upload()
@@ -59,37 +77,38 @@ async def open_upload(call: Call) -> Reply:
     return Reply({"upload_id": upload_id, "url": url, "method": "PUT", "headers": headers, "expires_in": seconds})
 
 
-@endpoint(bp, "GET", "datasets", summary="List datasets, newest first", query=DatasetQuery)
+@endpoint(bp, "GET", "datasets", summary="List datasets, newest first", query=DatasetQuery, response=[LISTED_DATASET])
 async def list_datasets(call: Call) -> Reply:
     """One page of the catalogue, without schema and statistics."""
     query: DatasetQuery = call.query
     found, total = await call.services.datasets.list_page(
         name=query.name, status=query.status, limit=query.page_size, offset=query.offset
     )
-    rows = [dataset.model_dump(exclude={"schema_", "statistics"}) for dataset in found]
-    return Reply(rows, pagination=query.pagination(total))
+    return Reply([LISTED_DATASET(dataset) for dataset in found], pagination=query.pagination(total))
 
 
-@endpoint(bp, "GET", "datasets/{dataset_id:guid}", summary="One dataset")
+@endpoint(bp, "GET", "datasets/{dataset_id:guid}", summary="One dataset", response=DATASET)
 async def get_dataset(call: Call) -> Reply:
     """With schema, without statistics."""
-    return Reply(_shown(await call.services.datasets.get(call.path_id("dataset_id"))))
+    return Reply(DATASET(await call.services.datasets.get(call.path_id("dataset_id"))))
 
 
-@endpoint(bp, "GET", "datasets/{dataset_id:guid}/schema", summary="Columns of a dataset")
+@endpoint(bp, "GET", "datasets/{dataset_id:guid}/schema", summary="Columns of a dataset", response=DatasetSchema)
 async def get_dataset_schema(call: Call) -> Reply:
     """Name, type and nullability, in file order."""
     return Reply((await call.services.datasets.get(call.path_id("dataset_id"))).schema_)
 
 
-@endpoint(bp, "GET", "datasets/{dataset_id:guid}/statistics", summary="Statistics of a dataset's columns")
+@endpoint(
+    bp,
+    "GET",
+    "datasets/{dataset_id:guid}/statistics",
+    summary="Statistics of a dataset's columns",
+    response=DatasetStatistics,
+)
 async def get_dataset_statistics(call: Call) -> Reply:
     """Figures by column, as profiled when the file was registered."""
     return Reply((await call.services.datasets.get(call.path_id("dataset_id"))).statistics)
-
-
-def _shown(dataset: Dataset) -> dict[str, Any]:
-    return dataset.model_dump(by_alias=True, exclude={"statistics"})
 
 
 def _posted_file(request: func.HttpRequest, media_type: str, query: NewDatasetQuery) -> tuple[NewDataset, IO[bytes]]:

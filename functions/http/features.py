@@ -1,17 +1,18 @@
 """Feature sets: compute, list, look at."""
 
-from typing import Any
 from uuid import UUID
 
 import azure.durable_functions as df
 from pydantic import BaseModel, ConfigDict, Field
 
+from functions.answers.features import FEATURE_SET, LISTED_FEATURE_SET, DocumentSchemas, FeaturePreview
 from functions.endpoint import Call, Reply, accepted, endpoint
 from functions.requests import PageQuery
 from functions.responses import Document
-from shared.features.model import FeatureSet, FeatureSetRequest, FeatureSetStatus
+from shared.features.model import FeatureSetRequest, FeatureSetStatus
+from shared.features.plan import FeaturePlan
 from shared.features.schemas import document_schemas
-from shared.platform.errors import Unavailable
+from shared.platform.errors import Conflict, Unavailable
 
 bp = df.Blueprint()
 
@@ -39,6 +40,8 @@ class PreviewQuery(BaseModel):
     body=FeatureSetRequest,
     status=202,
     durable=True,
+    response=FEATURE_SET,
+    errors=(Conflict,),
 )
 async def compute_features(call: Call) -> Reply:
     """Answers with the complete configuration, inferred parts included, and starts the orchestration.
@@ -53,35 +56,48 @@ async def compute_features(call: Call) -> Reply:
     except Exception as error:
         await call.services.features.stages.fail(created.id, "the orchestration could not be started")
         raise Unavailable("the orchestration could not be started", target="orchestration") from error
-    return accepted(_shown(created), f"/api/v1/features/sets/{created.id}")
+    return accepted(FEATURE_SET(created), f"/api/v1/features/sets/{created.id}")
 
 
-@endpoint(bp, "GET", "features/schema", summary="JSON schemas of the configuration and of a plan")
+@endpoint(
+    bp, "GET", "features/schema", summary="JSON schemas of the configuration and of a plan", response=DocumentSchemas
+)
 async def get_feature_schemas(call: Call) -> Reply:
     """What ``config`` and ``plan`` of ``features/compute`` may hold."""
     return Reply(document_schemas())
 
 
-@endpoint(bp, "GET", "features/sets", summary="List feature sets, newest first", query=FeatureSetQuery)
+@endpoint(
+    bp,
+    "GET",
+    "features/sets",
+    summary="List feature sets, newest first",
+    query=FeatureSetQuery,
+    response=[LISTED_FEATURE_SET],
+)
 async def list_feature_sets(call: Call) -> Reply:
     """One page, without configurations and reports."""
     query: FeatureSetQuery = call.query
     found, total = await call.services.features.list_page(
         status=query.status, dataset_id=query.dataset_id, limit=query.page_size, offset=query.offset
     )
-    left_out = {"config", "all_features", "selected_features", "selection_report"}
-    rows = [{"feature_set_id": row.id, **row.model_dump(exclude=left_out)} for row in found]
-    return Reply(rows, pagination=query.pagination(total))
+    return Reply([LISTED_FEATURE_SET(row) for row in found], pagination=query.pagination(total))
 
 
-@endpoint(bp, "GET", "features/sets/{feature_set_id:guid}", summary="One feature set")
+@endpoint(bp, "GET", "features/sets/{feature_set_id:guid}", summary="One feature set", response=FEATURE_SET)
 async def get_feature_set(call: Call) -> Reply:
     """Status, progress by stage, and once completed the features, their scores and the selection report."""
-    return Reply(_shown(await call.services.features.get(call.path_id("feature_set_id"))))
+    return Reply(FEATURE_SET(await call.services.features.get(call.path_id("feature_set_id"))))
 
 
 @endpoint(
-    bp, "GET", "features/sets/{feature_set_id:guid}/preview", summary="First rows of a feature set", query=PreviewQuery
+    bp,
+    "GET",
+    "features/sets/{feature_set_id:guid}/preview",
+    summary="First rows of a feature set",
+    query=PreviewQuery,
+    response=FeaturePreview,
+    errors=(Conflict,),
 )
 async def preview_feature_set(call: Call) -> Reply:
     """Rows, and each feature with description and basic statistics."""
@@ -89,19 +105,42 @@ async def preview_feature_set(call: Call) -> Reply:
     return Reply(await call.services.features.preview(call.path_id("feature_set_id"), query.rows))
 
 
-@endpoint(bp, "GET", "features/sets/{feature_set_id:guid}/plan", summary="The plan of a feature set")
+@endpoint(
+    bp,
+    "GET",
+    "features/sets/{feature_set_id:guid}/plan",
+    summary="The plan of a feature set",
+    response=FeaturePlan,
+    errors=(Conflict,),
+)
 async def get_feature_plan(call: Call) -> Reply:
     """The document with every fitted parameter, as ``features/compute`` takes it for another dataset."""
     return Reply(await call.services.features.plan(call.path_id("feature_set_id")))
 
 
-@endpoint(bp, "GET", "features/sets/{feature_set_id:guid}/ranking", summary="The ranking of the features, as SVG")
+@endpoint(
+    bp,
+    "GET",
+    "features/sets/{feature_set_id:guid}/ranking",
+    summary="The ranking of the features, as SVG",
+    response=str,
+    media_type="image/svg+xml",
+    errors=(Conflict,),
+)
 async def get_feature_ranking(call: Call) -> Reply:
     """Mutual information and gain of the best features, the chosen ones in full colour."""
     return _picture(await call.services.features.picture(call.path_id("feature_set_id"), "ranking"))
 
 
-@endpoint(bp, "GET", "features/sets/{feature_set_id:guid}/elimination", summary="The curve of elimination, as SVG")
+@endpoint(
+    bp,
+    "GET",
+    "features/sets/{feature_set_id:guid}/elimination",
+    summary="The curve of elimination, as SVG",
+    response=str,
+    media_type="image/svg+xml",
+    errors=(Conflict,),
+)
 async def get_feature_elimination(call: Call) -> Reply:
     """Average precision by number of features, where recursive elimination was asked for."""
     return _picture(await call.services.features.picture(call.path_id("feature_set_id"), "elimination"))
@@ -111,7 +150,3 @@ def _picture(svg: bytes) -> Reply:
     """As a page of its own an SVG may hold scripts; this one may only apply its style sheet."""
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
     return Reply(Document(svg, "image/svg+xml"), headers=headers)
-
-
-def _shown(feature_set: FeatureSet) -> dict[str, Any]:
-    return {"feature_set_id": feature_set.id, **feature_set.model_dump()}

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import azure.durable_functions as df
 
+from functions.answers.health import Alive, Readiness
 from functions.endpoint import Call, Reply, endpoint
 from shared.platform.errors import DomainError
 from shared.platform.telemetry import get_logger
@@ -18,13 +19,20 @@ bp = df.Blueprint()
 _PROBE_SECONDS = 3.0
 
 
-@endpoint(bp, "GET", "health/live", summary="The process answers")
+@endpoint(bp, "GET", "health/live", summary="The process answers", response=Alive)
 async def check_liveness(call: Call) -> Reply:
     """200 as long as requests are served at all; looks at nothing else."""
     return Reply({"status": "alive"})
 
 
-@endpoint(bp, "GET", "health/ready", summary="What the app depends on answers")
+@endpoint(
+    bp,
+    "GET",
+    "health/ready",
+    summary="What the app depends on answers",
+    response=Readiness,
+    also={503: "Not ready: the database does not answer."},
+)
 async def check_readiness(call: Call) -> Reply:
     """200 when the database answers, else 503. Blob and the model are told, and do not make the app unready:
     a loaded model goes on scoring without Blob."""

@@ -7,13 +7,15 @@ from uuid import UUID
 import azure.durable_functions as df
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
+from functions.answers.models import MODEL, PROMOTED, TRANSITION, Comparison, ModelFigures, PromotionTrial
 from functions.endpoint import Call, Reply, endpoint
 from functions.requests import PageQuery
 from functions.responses import Document
+from shared.platform.errors import Conflict, NotFound
 from shared.registry.lifecycle import ModelStatus
-from shared.registry.model import ArchiveRequest, Model, PromotionRequest, Reasoned
+from shared.registry.model import ArchiveRequest, PromotionRequest, Reasoned
 from shared.registry.promotion import Trial
-from shared.registry.rules import NewBaselines, NewChampionRules
+from shared.registry.rules import Baseline, ChampionRule, NewBaselines, NewChampionRules
 from shared.training.report import CONTENT_SECURITY_POLICY
 
 bp = df.Blueprint()
@@ -62,36 +64,58 @@ class PromoteQuery(BaseModel):
     dry_run: bool = Field(False, description="Answer what would happen and change nothing.")
 
 
-@endpoint(bp, "GET", "models", summary="List models, newest first", query=ModelQuery)
+@endpoint(bp, "GET", "models", summary="List models, newest first", query=ModelQuery, response=[MODEL])
 async def list_models(call: Call) -> Reply:
     """One page of the registry."""
     query: ModelQuery = call.query
     models, total = await call.services.registry.list_page(
         status=query.status, algorithm=query.algorithm, limit=query.page_size, offset=query.offset
     )
-    return Reply([_shown(model) for model in models], pagination=query.pagination(total))
+    return Reply([MODEL(model) for model in models], pagination=query.pagination(total))
 
 
-@endpoint(bp, "GET", "models/production", summary="The model in production, now or at a time", query=TimeQuery)
+@endpoint(
+    bp,
+    "GET",
+    "models/production",
+    summary="The model in production, now or at a time",
+    query=TimeQuery,
+    response=MODEL,
+    errors=(NotFound,),
+)
 async def get_production_model(call: Call) -> Reply:
     """Which model decides, or decided at ``at``."""
     at: datetime | None = call.query.at if call.query else None
-    return Reply(_shown(await call.services.registry.production(at)))
+    return Reply(MODEL(await call.services.registry.production(at)))
 
 
-@endpoint(bp, "GET", "models/compare", summary="Models side by side", query=CompareQuery)
+@endpoint(
+    bp,
+    "GET",
+    "models/compare",
+    summary="Models side by side",
+    query=CompareQuery,
+    response=Comparison,
+    errors=(NotFound,),
+)
 async def compare_models(call: Call) -> Reply:
     """Figures with intervals, what differs in hyperparameters and features, importance; values in the order of ids."""
     return Reply(await call.services.registry.compare(call.query.ids))
 
 
-@endpoint(bp, "GET", "models/{model_id:guid}", summary="One model")
+@endpoint(bp, "GET", "models/{model_id:guid}", summary="One model", response=MODEL)
 async def get_model(call: Call) -> Reply:
     """With metrics, parameters and features."""
-    return Reply(_shown(await call.services.registry.get(call.path_id("model_id"))))
+    return Reply(MODEL(await call.services.registry.get(call.path_id("model_id"))))
 
 
-@endpoint(bp, "GET", "models/{model_id:guid}/metrics", summary="Test metrics and feature importance of a model")
+@endpoint(
+    bp,
+    "GET",
+    "models/{model_id:guid}/metrics",
+    summary="Test metrics and feature importance of a model",
+    response=ModelFigures,
+)
 async def get_model_metrics(call: Call) -> Reply:
     """As recorded when the model was trained."""
     model = await call.services.registry.get(call.path_id("model_id"))
@@ -100,7 +124,15 @@ async def get_model_metrics(call: Call) -> Reply:
     )
 
 
-@endpoint(bp, "GET", "models/{model_id:guid}/report", summary="Training report of a model, as HTML")
+@endpoint(
+    bp,
+    "GET",
+    "models/{model_id:guid}/report",
+    summary="Training report of a model, as HTML",
+    response=str,
+    media_type="text/html",
+    errors=(Conflict,),
+)
 async def get_model_report(call: Call) -> Reply:
     """One self-contained page, verified; a browser may apply its own style sheet and nothing else."""
     content = await call.services.reports.read(call.path_id("model_id"))
@@ -112,20 +144,32 @@ async def get_model_report(call: Call) -> Reply:
     return Reply(Document(content, "text/html"), headers=headers)
 
 
-@endpoint(bp, "GET", "models/{model_id:guid}/history", summary="Every step of a model's life")
+@endpoint(
+    bp,
+    "GET",
+    "models/{model_id:guid}/history",
+    summary="Every step of a model's life",
+    response=[TRANSITION],
+)
 async def get_model_history(call: Call) -> Reply:
     """Newest first: who moved it, when, why, and on which numbers."""
     return Reply(await call.services.registry.history(call.path_id("model_id")))
 
 
-@endpoint(bp, "GET", "models/{model_id:guid}/baselines", summary="Baselines of a model")
+@endpoint(bp, "GET", "models/{model_id:guid}/baselines", summary="Baselines of a model", response=list[Baseline])
 async def list_baselines(call: Call) -> Reply:
     """What its metrics must reach before it may go to production; inactive ones too."""
     return Reply(await call.services.registry.baselines(call.path_id("model_id")))
 
 
 @endpoint(
-    bp, "POST", "models/{model_id:guid}/baselines", summary="Set baselines of a model", body=NewBaselines, status=201
+    bp,
+    "POST",
+    "models/{model_id:guid}/baselines",
+    summary="Set baselines of a model",
+    body=NewBaselines,
+    status=201,
+    response=list[Baseline],
 )
 async def set_baselines(call: Call) -> Reply:
     """Replaces those of the same metrics, keeps the others; answers with all of them."""
@@ -135,7 +179,13 @@ async def set_baselines(call: Call) -> Reply:
     return Reply(found)
 
 
-@endpoint(bp, "GET", "models/{model_id:guid}/champion-rules", summary="Rules of a model against the one in production")
+@endpoint(
+    bp,
+    "GET",
+    "models/{model_id:guid}/champion-rules",
+    summary="Rules of a model against the one in production",
+    response=list[ChampionRule],
+)
 async def list_champion_rules(call: Call) -> Reply:
     """By how much each metric may be worse than in production; inactive ones too."""
     return Reply(await call.services.registry.champion_rules(call.path_id("model_id")))
@@ -148,6 +198,7 @@ async def list_champion_rules(call: Call) -> Reply:
     summary="Set rules of a model against the one in production",
     body=NewChampionRules,
     status=201,
+    response=list[ChampionRule],
 )
 async def set_champion_rules(call: Call) -> Reply:
     """Replaces those of the same metrics, keeps the others; answers with all of them."""
@@ -164,6 +215,8 @@ async def set_champion_rules(call: Call) -> Reply:
     summary="Promote a model, or try what would happen",
     body=PromotionRequest,
     query=PromoteQuery,
+    response=(PROMOTED, PromotionTrial),
+    errors=(Conflict,),
 )
 async def promote_model(call: Call) -> Reply:
     """TRAINED to STAGING, or STAGING to PRODUCTION through the gate; a dry run answers the verdict alone."""
@@ -173,29 +226,41 @@ async def promote_model(call: Call) -> Reply:
     model, verdict = await call.services.promotions.promote(
         call.path_id("model_id"), call.body, caller=call.caller, origin=call.origin
     )
-    return Reply({**_shown(model), "verdict": verdict.as_json()})
+    return Reply(PROMOTED(model, verdict=verdict.as_json()))
 
 
-@endpoint(bp, "POST", "models/{model_id:guid}/rollback", summary="Back to the previous production model", body=Reasoned)
+@endpoint(
+    bp,
+    "POST",
+    "models/{model_id:guid}/rollback",
+    summary="Back to the previous production model",
+    body=Reasoned,
+    response=MODEL,
+    errors=(Conflict,),
+)
 async def rollback_model(call: Call) -> Reply:
     """Archives the model in production and puts the one back that it was promoted over."""
     model = await call.services.promotions.rollback(
         call.path_id("model_id"), call.body.reason, caller=call.caller, origin=call.origin
     )
-    return Reply(_shown(model))
+    return Reply(MODEL(model))
 
 
-@endpoint(bp, "POST", "models/{model_id:guid}/archive", summary="Take a model out of use", body=ArchiveRequest)
+@endpoint(
+    bp,
+    "POST",
+    "models/{model_id:guid}/archive",
+    summary="Take a model out of use",
+    body=ArchiveRequest,
+    response=MODEL,
+    errors=(Conflict,),
+)
 async def archive_model(call: Call) -> Reply:
     """Its artifacts stay, so that what it decided can still be explained."""
     model = await call.services.promotions.archive(
         call.path_id("model_id"), call.body, caller=call.caller, origin=call.origin
     )
-    return Reply(_shown(model))
-
-
-def _shown(model: Model) -> dict[str, Any]:
-    return model.model_dump(exclude={"storage_path"})
+    return Reply(MODEL(model))
 
 
 def _tried(trial: Trial) -> dict[str, Any]:

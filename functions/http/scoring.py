@@ -7,9 +7,12 @@ from uuid import UUID
 import azure.durable_functions as df
 from pydantic import BaseModel, ConfigDict, Field
 
+from functions.answers.scoring import EXPLAINED_PREDICTION, PREDICTION, Explained, Scored
 from functions.cursor import read_cursor, write_cursor
 from functions.endpoint import Call, Reply, endpoint
-from shared.scoring.model import Explanation, Prediction, ScoreRequest
+from shared.platform.errors import Conflict, NotFound
+from shared.scoring.model import Explanation, ScoreRequest
+from shared.scoring.reason_codes import CATALOGUE_VERSION
 from shared.scoring.scorer import Answer
 
 bp = df.Blueprint()
@@ -29,32 +32,63 @@ class PredictionQuery(BaseModel):
     cursor: str | None = Field(None, max_length=200)
 
 
-@endpoint(bp, "POST", "predict", summary="Score a transaction", body=ScoreRequest)
+@endpoint(
+    bp,
+    "POST",
+    "predict",
+    summary="Score a transaction",
+    body=ScoreRequest,
+    response=Scored,
+    errors=(NotFound, Conflict),
+)
 async def score_transaction(call: Call) -> Reply:
     """Score, decision and, when flagged, the reasons; the row is committed before the answer."""
     request: ScoreRequest = call.body
     answer = await call.services.scoring.score(request.transaction, model_id=request.model_id, explain=False)
-    return Reply(_shown(answer))
+    return Reply(shown(answer))
 
 
-@endpoint(bp, "POST", "predict/explain", summary="Score a transaction and explain it", body=ScoreRequest)
+@endpoint(
+    bp,
+    "POST",
+    "predict/explain",
+    summary="Score a transaction and explain it",
+    body=ScoreRequest,
+    response=Explained,
+    errors=(NotFound, Conflict),
+)
 async def explain_transaction(call: Call) -> Reply:
     """As predict, always with reasons, the base value, all contributions, and what their sum is."""
     request: ScoreRequest = call.body
     answer = await call.services.scoring.score(request.transaction, model_id=request.model_id, explain=True)
     assert answer.found is not None
-    return Reply({**_shown(answer), **_explained(answer.found)})
+    return Reply({**shown(answer), **_explained(answer.found)})
 
 
-@endpoint(bp, "GET", "predictions/{prediction_id:guid}", summary="A stored prediction with its reasons")
+@endpoint(
+    bp,
+    "GET",
+    "predictions/{prediction_id:guid}",
+    summary="A stored prediction with its reasons",
+    response=EXPLAINED_PREDICTION,
+    errors=(Conflict,),
+)
 async def get_prediction(call: Call) -> Reply:
     """Reasons are computed from the stored vector and the stored model where they were not stored."""
     prediction, found, reasons = await call.services.scoring.get(call.path_id("prediction_id"))
-    extra = {"input_features": prediction.input_features, "reasons": reasons}
-    return Reply({**_stored(prediction), **extra, **_explained(found)})
+    extra = {"input_features": prediction.input_features, "reasons": reasons, "reason_catalogue": CATALOGUE_VERSION}
+    return Reply(EXPLAINED_PREDICTION(prediction, **extra, **_explained(found)))
 
 
-@endpoint(bp, "GET", "predictions", summary="Stored predictions, newest first", query=PredictionQuery)
+@endpoint(
+    bp,
+    "GET",
+    "predictions",
+    summary="Stored predictions, newest first",
+    query=PredictionQuery,
+    response=[PREDICTION],
+    errors=(Conflict,),
+)
 async def list_predictions(call: Call) -> Reply:
     """One page by cursor: of a transaction, of a model, or of the model in production."""
     query: PredictionQuery = call.query or PredictionQuery()
@@ -68,10 +102,10 @@ async def list_predictions(call: Call) -> Reply:
         )
     position = (found[-1].created_at, found[-1].id) if len(found) == query.page_size else None
     pagination = {"page_size": query.page_size, "next_cursor": write_cursor(position)}
-    return Reply([_stored(prediction) for prediction in found], pagination=pagination)
+    return Reply([PREDICTION(prediction) for prediction in found], pagination=pagination)
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def shown(answer: Answer) -> dict[str, Any]:
     prediction = answer.prediction
     return {
         "prediction_id": prediction.id,
@@ -81,6 +115,7 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "confidence": prediction.confidence,
         "threshold": answer.model.threshold,
         "reasons": answer.reasons,
+        "reason_catalogue": CATALOGUE_VERSION,
         "model_id": answer.model.id,
         "model_version": answer.model.version,
         "latency_ms": prediction.latency_ms,
@@ -90,8 +125,3 @@ def _shown(answer: Answer) -> dict[str, Any]:
 
 def _explained(found: Explanation) -> dict[str, Any]:
     return {"base_value": found.base_value, "contributions": found.contributions, "explanation": found.kind}
-
-
-def _stored(prediction: Prediction) -> dict[str, Any]:
-    row = prediction.model_dump(exclude={"id", "input_features", "explanation"})
-    return {"prediction_id": prediction.id, **row}

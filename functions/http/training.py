@@ -5,9 +5,10 @@ from uuid import UUID
 
 import azure.durable_functions as df
 
+from functions.answers.training import JOB, AlgorithmCard
 from functions.endpoint import Call, Reply, accepted, endpoint
 from functions.requests import PageQuery
-from shared.platform.errors import Unavailable
+from shared.platform.errors import Conflict, Unavailable
 from shared.training.model import JobStatus, TrainingJob, TrainingRequest
 from shared.users.model import Caller, Role
 
@@ -21,13 +22,15 @@ class JobQuery(PageQuery):
     feature_set_id: UUID | None = None
 
 
-@endpoint(bp, "GET", "training/algorithms", summary="Algorithms and their hyperparameters")
+@endpoint(
+    bp, "GET", "training/algorithms", summary="Algorithms and their hyperparameters", response=list[AlgorithmCard]
+)
 async def list_algorithms(call: Call) -> Reply:
     """Each with the JSON schema of its hyperparameters."""
     return Reply(call.services.training.algorithms())
 
 
-@endpoint(bp, "GET", "training/jobs", summary="List training jobs, newest first", query=JobQuery)
+@endpoint(bp, "GET", "training/jobs", summary="List training jobs, newest first", query=JobQuery, response=[JOB])
 async def list_training_jobs(call: Call) -> Reply:
     """One page, without curves and tracebacks."""
     query: JobQuery = call.query
@@ -45,6 +48,8 @@ async def list_training_jobs(call: Call) -> Reply:
     body=TrainingRequest,
     status=202,
     durable=True,
+    response=JOB,
+    errors=(Conflict,),
 )
 async def start_training_job(call: Call) -> Reply:
     """Queues the job and starts its orchestration."""
@@ -58,13 +63,20 @@ async def start_training_job(call: Call) -> Reply:
     return accepted(_shown(job, call.caller), f"/api/v1/training/jobs/{job.id}")
 
 
-@endpoint(bp, "GET", "training/jobs/{job_id:guid}", summary="One training job")
+@endpoint(bp, "GET", "training/jobs/{job_id:guid}", summary="One training job", response=JOB)
 async def get_training_job(call: Call) -> Reply:
     """Status, progress, curves, figures, and the model once there is one."""
     return Reply(_shown(await call.services.training.get(call.path_id("job_id")), call.caller))
 
 
-@endpoint(bp, "POST", "training/jobs/{job_id:guid}/cancel", summary="Cancel a training job")
+@endpoint(
+    bp,
+    "POST",
+    "training/jobs/{job_id:guid}/cancel",
+    summary="Cancel a training job",
+    response=JOB,
+    errors=(Conflict,),
+)
 async def cancel_training_job(call: Call) -> Reply:
     """Takes effect within the slice in progress."""
     job = await call.services.training.cancel(call.path_id("job_id"), caller=call.caller, origin=call.origin)
@@ -73,5 +85,5 @@ async def cancel_training_job(call: Call) -> Reply:
 
 def _shown(job: TrainingJob, caller: Caller) -> dict[str, Any]:
     """Tracebacks are for those who can do something about them."""
-    shown = {"job_id": job.id, **job.model_dump()}
+    shown = JOB(job)
     return {**shown, "error_traceback": None} if caller.role is Role.ANALYST else shown

@@ -1,0 +1,42 @@
+"""What the probes answer."""
+
+from typing import Literal, NotRequired
+from uuid import UUID
+
+from typing_extensions import TypedDict
+
+
+class Alive(TypedDict):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class Check(TypedDict):
+    """One thing that the app depends on."""
+
+    status: Literal["ok", "failed"]
+    reason: NotRequired[str]
+
+
+class ModelCheck(Check):
+    """The model that serves."""
+
+    model_id: NotRequired[UUID | None]
+    model_version: NotRequired[str]
+    is_production: NotRequired[bool]
+
+
+class Checks(TypedDict):
+    """Everything that the app depends on."""
+
+    database: Check
+    blob: Check
+    model: ModelCheck
+
+
+class Readiness(TypedDict):
+    """Whether requests can be served; only the database decides."""
+
+    status: Literal["ready", "not_ready"]
+    checks: Checks
