@@ -5,28 +5,27 @@ which is ``numpy.searchsorted(edges, x, side="right")`` and PostgreSQL's ``width
 last cell are empty in the reference: they catch what lies below its minimum and above its maximum. A value so frequent
 that it would fill a cell gets one of its own. Missing values have the code 255. So a row's features fit into one byte
 each, and PSI, Jensen-Shannon and chi-square over any coarser grouping are sums of cells.
+
+Beside the features a model's profile has its scores, whose cells are finest where fraud is and are cut at the
+threshold, the categories that the plan reads, and the groups of protected columns (``categories.py``).
 """
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-MAX_CELLS = 128
-MISSING_CODE = 255
+from shared.monitoring.categories import CategoryProfile, Count, Document, GroupProfile
+from shared.monitoring.codes import MAX_CELLS, MISSING_CODE
+
 _MAX_HEAVY = 32
-
-Count = Annotated[int, Field(ge=0)]
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+_TAIL_HALVINGS = range(6, 17)
 
 
-class FeatureProfile(_Document):
+class FeatureProfile(Document):
     """One feature: ``len(counts) == len(edges) + 1``; ``edges`` are float32 values in rising order.
 
     ``mean``, ``std`` (the population's), ``minimum`` and ``maximum`` are of the present values, ``None`` if none is.
@@ -70,12 +69,36 @@ class FeatureProfile(_Document):
         return found[: len(self.counts)], int(found[MISSING_CODE])
 
 
-class ReferenceProfile(_Document):
-    """The profile of every feature of a plan, in the order of the vector."""
+class ScoreProfile(FeatureProfile):
+    """The scores of the test part; from the edge ``first_flagged`` up a transaction is flagged.
+
+    ``first_flagged`` is the smallest float32 that is not below the model's threshold, so a float32 score is flagged
+    exactly when its cell is ``flagged_from`` or a later one.
+    """
+
+    first_flagged: float
+
+    @model_validator(mode="after")
+    def _threshold_is_an_edge(self) -> Self:
+        if self.first_flagged not in self.edges:
+            raise ValueError("the threshold is an edge")
+        return self
+
+    @cached_property
+    def flagged_from(self) -> int:
+        """The first cell of flagged scores."""
+        return self.edges.index(self.first_flagged) + 1
+
+
+class ReferenceProfile(Document):
+    """The profile of every feature of a plan, in the order of the vector; of a model, also what the last three say."""
 
     version: Literal[1] = 1
     rows: Count
     features: tuple[FeatureProfile, ...]
+    categories: tuple[CategoryProfile, ...] = ()
+    groups: tuple[GroupProfile, ...] = ()
+    scores: ScoreProfile | None = None
 
     def encode(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Cell codes of vectors: ``(n, n_features)`` float32 to the same shape in one byte each."""
@@ -130,6 +153,62 @@ def profile_feature(name: str, values: NDArray[np.float32], *, cells: int = MAX_
         minimum=float(wide.min()) if some else None,
         maximum=float(wide.max()) if some else None,
     )
+
+
+def profile_scores(scores: NDArray[np.float32], threshold: float) -> ScoreProfile:
+    """The profile of a model's scores: cells by quantiles, by halvings of the highest share (fraud is rare) and on an
+    even grid, cut at the threshold.
+
+    :param scores: calibrated scores in [0, 1], shape (n,), float32.
+    :param threshold: a score from here on is flagged.
+    """
+    single = np.asarray(scores, dtype=np.float32) + np.float32(0)
+    first = _first_flagged(threshold)
+    shares = np.concatenate([np.arange(1, 48) / 48, [1 - 2.0**-k for k in _TAIL_HALVINGS]])
+    cuts = np.quantile(single, shares, method="inverted_cdf") if len(single) else single
+    grid = np.arange(1, 50, dtype=np.float32) / np.float32(50)
+    ends = (
+        np.concatenate([single.min(keepdims=True), _just_above(single.max(keepdims=True))]) if len(single) else single
+    )
+    edges = np.unique(np.concatenate([cuts, grid, ends, [first]]).astype(np.float32))
+    wide = single.astype(np.float64)
+    some = len(single) > 0
+    return ScoreProfile(
+        name="fraud_score",
+        edges=tuple(edges.tolist()),
+        counts=tuple(np.bincount(np.searchsorted(edges, single, "right"), minlength=len(edges) + 1).tolist()),
+        missing=0,
+        mean=float(wide.mean()) if some else None,
+        std=float(wide.std()) if some else None,
+        minimum=float(wide.min()) if some else None,
+        maximum=float(wide.max()) if some else None,
+        first_flagged=float(first),
+    )
+
+
+def cut_at(profile: FeatureProfile, threshold: float) -> ScoreProfile:
+    """Scores that were profiled without their threshold, cut at it; what the cut cell held is divided evenly over its
+    width, a guess that is off by less than the cell."""
+    first = float(_first_flagged(threshold))
+    edges, counts = list(profile.edges), list(profile.counts)
+    if first not in edges:
+        cell = int(np.searchsorted(edges, first, "right"))
+        left = edges[cell - 1] if cell else 0.0
+        right = edges[cell] if cell < len(edges) else 1.0
+        below = round(counts[cell] * (first - left) / (right - left)) if left <= first < right else 0
+        counts[cell : cell + 1] = [below, counts[cell] - below]
+        edges.insert(cell, first)
+    if len(edges) > MAX_CELLS - 1:  # the lowest scores are told apart least
+        near = 2 if edges[1] == first else 1
+        counts[near : near + 2] = [counts[near] + counts[near + 1]]
+        del edges[near]
+    known = profile.model_dump(exclude={"edges", "counts"})
+    return ScoreProfile(**known, edges=tuple(edges), counts=tuple(counts), first_flagged=first)
+
+
+def _first_flagged(threshold: float) -> np.float32:
+    first = np.float32(threshold)
+    return first if float(first) >= threshold else np.nextafter(first, np.float32(np.inf))
 
 
 def _edges(present: NDArray[np.float32], cells: int) -> NDArray[np.float32]:

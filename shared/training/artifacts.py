@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.features.plan import FeaturePlan
-from shared.monitoring.profile import FeatureProfile
+from shared.monitoring.profile import FeatureProfile, ReferenceProfile, cut_at
 from shared.platform.errors import Unavailable
 from shared.training.algorithms import ALGORITHMS, FittedModel
 from shared.training.algorithms.base import ExplanationKind, Features
@@ -186,6 +186,27 @@ def load_artifact(files: Mapping[str, bytes] | Path, sha256: str | None, *, vers
     if metadata.calibration is not None:
         model = CalibratedModel(model, metadata.calibration)
     return LoadedModel(metadata.model_id, version, model, plan, metadata.threshold, metadata)
+
+
+def read_profile(files: Mapping[str, bytes] | Path, metadata: ModelMetadata) -> ReferenceProfile | None:
+    """What the model's inputs and scores looked like in training; None for a model without a profile.
+
+    A profile that was made without scores gets those of the metadata.
+
+    :param files: verified contents, see :func:`verify_artifact`.
+    :raises ArtifactError: it cannot be read, or is not of this model's features.
+    """
+    if PROFILE not in metadata.files:
+        return None
+    try:
+        profile = ReferenceProfile.from_json(_content(files, PROFILE))
+    except ValidationError as error:
+        raise ArtifactError(f"{PROFILE} cannot be read: {error.error_count()} faults", target=PROFILE) from error
+    if [feature.name for feature in profile.features] != metadata.feature_names:
+        raise ArtifactError(f"{PROFILE} describes other features", target=PROFILE)
+    if profile.scores is not None:
+        return profile
+    return profile.model_copy(update={"scores": cut_at(metadata.score_profile, metadata.threshold)})
 
 
 def parse_metadata(document: bytes) -> ModelMetadata:
