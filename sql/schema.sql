@@ -511,6 +511,85 @@ CREATE INDEX idx_pending_labels_tried ON pending_labels (tried_at);
 
 COMMENT ON TABLE pending_labels IS 'Labels of transactions that have not been scored, and of predictions that are archived: they wait';
 
+CREATE TABLE scoring_jobs (
+    id uuid NOT NULL,
+    name character varying(255),
+    model_id uuid NOT NULL,
+    source character varying(50) NOT NULL,
+    source_id uuid NOT NULL,
+    status character varying(50) NOT NULL DEFAULT 'QUEUED',
+    row_count integer,
+    slice_count integer,
+    rows_scored integer NOT NULL DEFAULT 0,
+    rows_flagged integer NOT NULL DEFAULT 0,
+    rows_refused integer NOT NULL DEFAULT 0,
+    error_message text,
+    orchestration_id character varying(255) NOT NULL,
+    created_by uuid,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    CONSTRAINT scoring_jobs_pkey PRIMARY KEY (id),
+    CONSTRAINT scoring_jobs_completed_check CHECK (status <> 'COMPLETED' OR (rows_scored + rows_refused) = row_count),
+    CONSTRAINT scoring_jobs_counts_check CHECK (rows_scored >= 0 AND rows_refused >= 0 AND rows_flagged >= 0 AND rows_flagged <= rows_scored AND (rows_scored + rows_refused) <= COALESCE(row_count, 0)),
+    CONSTRAINT scoring_jobs_source_check CHECK (source IN ('dataset', 'upload')),
+    CONSTRAINT scoring_jobs_status_check CHECK (status IN ('QUEUED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')),
+    CONSTRAINT scoring_jobs_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
+    CONSTRAINT scoring_jobs_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
+);
+
+CREATE INDEX idx_scoring_jobs_created ON scoring_jobs (created_at DESC);
+CREATE INDEX idx_scoring_jobs_unfinished ON scoring_jobs (created_at) WHERE status IN ('QUEUED', 'RUNNING');
+
+COMMENT ON TABLE scoring_jobs IS 'Files scored as a whole, with the model that was chosen when the job was asked for';
+COMMENT ON COLUMN scoring_jobs.source_id IS 'The dataset or the direct upload; no foreign key, a job outlives it';
+
+CREATE TABLE scoring_job_slices (
+    job_id uuid NOT NULL,
+    number integer NOT NULL,
+    part character varying(500) NOT NULL,
+    stored_at timestamp with time zone NOT NULL,
+    CONSTRAINT scoring_job_slices_pkey PRIMARY KEY (job_id, number),
+    CONSTRAINT scoring_job_slices_job_id_fkey FOREIGN KEY (job_id) REFERENCES scoring_jobs(id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE scoring_job_slices IS 'Slices whose predictions are stored: written in the same transaction';
+COMMENT ON COLUMN scoring_job_slices.part IS 'Where in Blob the slice''s part of the result lies';
+
+CREATE TABLE challengers (
+    model_id uuid NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    started_by uuid,
+    stopped_at timestamp with time zone,
+    position_at timestamp with time zone NOT NULL,
+    position_id uuid NOT NULL,
+    CONSTRAINT challengers_pkey PRIMARY KEY (model_id),
+    CONSTRAINT challengers_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE,
+    CONSTRAINT challengers_started_by_fkey FOREIGN KEY (started_by) REFERENCES users(id)
+);
+
+COMMENT ON TABLE challengers IS 'Models that score in the shadow; stopped_at is NULL while they do';
+COMMENT ON COLUMN challengers.position_at IS 'With position_id: the last prediction of the model in production that this one has followed';
+
+CREATE TABLE shadow_predictions (
+    challenger_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    prediction_id uuid NOT NULL,
+    champion_id uuid NOT NULL,
+    champion_score double precision NOT NULL,
+    champion_is_fraud boolean NOT NULL,
+    fraud_score double precision,
+    is_fraud boolean,
+    amount double precision,
+    CONSTRAINT shadow_predictions_pkey PRIMARY KEY (challenger_id, created_at, prediction_id),
+    CONSTRAINT shadow_predictions_scored_check CHECK ((fraud_score IS NULL) = (is_fraud IS NULL)),
+    CONSTRAINT shadow_predictions_challenger_id_fkey FOREIGN KEY (challenger_id) REFERENCES challengers(model_id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE shadow_predictions IS 'What challengers would have decided, beside what was decided';
+COMMENT ON COLUMN shadow_predictions.created_at IS 'That of the prediction';
+COMMENT ON COLUMN shadow_predictions.fraud_score IS 'NULL where the transaction does not fit the challenger';
+
 CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
  RETURNS SETOF text
  LANGUAGE plpgsql
