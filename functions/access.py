@@ -23,6 +23,8 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = MappingProxyType(
         ("GET", "health/ready"): PUBLIC,
         ("POST", "predict"): SCORERS,
         ("POST", "predict/explain"): SCORERS,
+        ("POST", "predict/batch"): SCORERS,
+        ("GET", "reason-codes"): SCORERS,
         ("GET", "predictions/{prediction_id:guid}"): EVERYONE,
         ("GET", "predictions"): EVERYONE,
         ("GET", "datasets"): EVERYONE,

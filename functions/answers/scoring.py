@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from functions.views import View
 from shared.scoring.model import Prediction, Reason
+from shared.scoring.reason_codes import ReasonCode
 
 _HIDDEN = frozenset({"id", "input_features", "explanation"})
 
@@ -50,6 +51,13 @@ class Contributions(TypedDict):
 
 class Explained(Scored, Contributions):
     """A decision with all its reasons."""
+
+
+class ReasonCatalogue(TypedDict):
+    """The codes of reasons; a code never changes what it means."""
+
+    version: int
+    codes: list[ReasonCode]
 
 
 class StoredInput(TypedDict):

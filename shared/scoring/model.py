@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -13,6 +13,7 @@ from shared.platform.errors import FieldError, InvalidContent
 if TYPE_CHECKING:
     from shared.training.algorithms.base import ExplanationKind
 
+MOST_AT_ONCE = 1000
 _MAX_FIELDS = 500
 _MAX_NAME = 200
 _MAX_TEXT = 10_000
@@ -35,6 +36,15 @@ class ScoreRequest(BaseModel):
         if problems := [f"{name} {reason}" for name, item in value.items() if (reason := _refusal(item))]:
             raise ValueError("; ".join(problems[:20]))
         return value
+
+
+class BatchScoreRequest(BaseModel):
+    """Up to 1,000 transactions; each is checked by itself, as :class:`ScoreRequest` says."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    transactions: list[Any] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    model_id: UUID | None = Field(None, description="A model in STAGING or PRODUCTION; default: the one in production.")
 
 
 def _refusal(value: object) -> str | None:
@@ -84,13 +94,21 @@ class Prediction(BaseModel):
     created_at: datetime
 
 
+Direction = Literal["raises", "lowers"]
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One feature's part in a score, in the unit of the model's explanation; positive towards fraud."""
+    """One feature's part in a score, in the unit of the model's explanation; positive towards fraud.
 
+    ``code`` is the catalogue's, ``direction`` says which way the feature moved the score, ``text`` says it in words.
+    """
+
+    code: str
     feature: str
     contribution: float
     value: float | None
+    direction: Direction
     text: str
 
 

@@ -25,6 +25,7 @@ from shared.scoring import repository
 from shared.scoring.batching import Pending
 from shared.scoring.identifiers import prediction_id, to_milliseconds
 from shared.scoring.model import Explanation, Reason, confidence, transaction_id
+from shared.scoring.reason_codes import CATALOGUE_VERSION
 from shared.scoring.reasons import explanation, reasons
 from shared.scoring.repository import NewPrediction
 from shared.scoring.served import ServedModel, ServedModels
@@ -232,7 +233,11 @@ def _answer(row: _Row, model: ServedModel, score: float, found: Explanation | No
     is_fraud = score >= model.threshold
     stored = None
     if found is not None:
-        document = {"base_value": found.base_value, "contributions": found.contributions}
+        document = {
+            "base_value": found.base_value,
+            "contributions": found.contributions,
+            "reason_catalogue": CATALOGUE_VERSION,
+        }
         stored = orjson.dumps(document).decode()
     prediction = NewPrediction(
         id=prediction_id(now),
@@ -245,7 +250,7 @@ def _answer(row: _Row, model: ServedModel, score: float, found: Explanation | No
         latency_ms=round((perf_counter() - request.arrived) * 1000),
         created_at=now,
     )
-    return Answer(prediction, model, found, [] if found is None else reasons(found, values, model.sentences))
+    return Answer(prediction, model, found, [] if found is None else reasons(found, values, model.meanings))
 
 
 def _values(vector: NDArray[np.float32], names: tuple[str, ...]) -> dict[str, float | None]:

@@ -19,7 +19,7 @@ from shared.platform.telemetry import get_logger
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import Model
 from shared.registry.service import RegistryService
-from shared.scoring.reasons import Sentences
+from shared.scoring.reasons import Meanings
 
 if TYPE_CHECKING:
     from shared.training.algorithms.base import FittedModel
@@ -42,7 +42,7 @@ class ServedModel:
     threshold: float
     id_column: str | None
     online: OnlinePlan
-    sentences: Sentences
+    meanings: Meanings
     fitted: "FittedModel"
 
 
@@ -212,6 +212,6 @@ def _served(model: Model, files: Mapping[str, bytes]) -> ServedModel:
         threshold=loaded.threshold,
         id_column=loaded.plan.config.id_column,
         online=compile_plan(loaded.plan),
-        sentences={feature.name: feature.tell for feature in loaded.plan.features},
+        meanings=Meanings(loaded.plan.features, loaded.plan.config.amount_column),
         fitted=loaded.model,
     )

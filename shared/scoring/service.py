@@ -1,7 +1,7 @@
 """The way of a transaction: wait with its neighbours, be scored, be stored, be answered."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from time import perf_counter
@@ -29,6 +29,7 @@ from shared.scoring.served import ServedModel, ServedModels
 
 _LANES = 2
 _LARGEST_BATCH = 256
+_PART = 128  # of many transactions sent at once; the rest of a batch is for those who come meanwhile
 _MONTHS_AHEAD = 3
 
 
@@ -76,6 +77,36 @@ class ScoringService:
         model = None if model_id is None else await self._named(model_id)
         request = Request(transaction, model, explain or self._explain_always, arrived)
         return await self._batcher.submit(request, deadline_seconds=self._deadline_seconds - (perf_counter() - arrived))
+
+    async def score_many(
+        self, transactions: Sequence[dict[str, Any]], *, model_id: UUID | None
+    ) -> list[Answer | BaseException]:
+        """Score transactions in their order, each as :meth:`score` does; in the place of one that is refused is why.
+
+        A part at a time joins the queue, so that whoever sends a single transaction waits for one part at most, and
+        each part sees in history what the parts before it have left there.
+
+        :raises Conflict: no model is in production, or ``model_id`` is not in use.
+        :raises NotFound: no model has this id.
+        :raises Unavailable: the model cannot be loaded.
+        """
+        model = None if model_id is None else await self._named(model_id)
+        if model is None:
+            await self._models.production()
+        results: list[Answer | BaseException] = []
+        for first in range(0, len(transactions), _PART):
+            arrived = perf_counter()
+            results += await asyncio.gather(
+                *(
+                    self._batcher.submit(
+                        Request(transaction, model, self._explain_always, arrived),
+                        deadline_seconds=self._deadline_seconds,
+                    )
+                    for transaction in transactions[first : first + _PART]
+                ),
+                return_exceptions=True,
+            )
+        return results
 
     async def _named(self, model_id: UUID) -> ServedModel:
         try:
@@ -132,12 +163,13 @@ class ScoringService:
         model = await self._models.get_any(prediction.model_id)
         values: dict[str, float | None] = prediction.input_features["features"]
         if prediction.explanation is not None:
-            found = Explanation(**prediction.explanation, kind=model.fitted.explanation)
+            stored = prediction.explanation
+            found = Explanation(stored["base_value"], stored["contributions"], model.fitted.explanation)
         else:
             vector = _vector(values, model.online.feature_names)
             contributions = await asyncio.to_thread(model.fitted.contributions, vector)
             found = explanation(model.online.feature_names, contributions[0].tolist(), model.fitted.explanation)
-        return prediction, found, reasons(found, values, model.sentences)
+        return prediction, found, reasons(found, values, model.meanings)
 
     async def list_of_transaction(
         self, transaction_id: str, *, before: tuple[datetime, UUID], limit: int

@@ -1,15 +1,14 @@
 """Transactions that can be scored, confidence, and reasons in words."""
 
-from functools import partial
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from shared.features.kinds.numeric import Raw
 from shared.platform.errors import InvalidContent
 from shared.scoring.model import ScoreRequest, confidence, transaction_id
-from shared.scoring.reasons import explanation, reasons
+from shared.scoring.reasons import Meanings, explanation, reasons
 from shared.training.algorithms.base import ExplanationKind
 
 
@@ -70,11 +69,14 @@ def test_confidence_is_0_at_the_threshold_and_1_at_the_ends() -> None:
 def test_reasons_are_ranked_by_what_they_contribute() -> None:
     """Large effects first, in either direction; features without effect are no reasons."""
     found = explanation(("a", "b", "c"), [0.1, -0.7, 0.0, -2.0], ExplanationKind())
-    sentences = dict.fromkeys("abc", "{} is {}".format)
     ranked = reasons(
-        found, {"a": 1.0, "b": None, "c": 3.0}, {name: partial(say, name) for name, say in sentences.items()}
+        found, {"a": 1.0, "b": None, "c": 3.0}, Meanings((Raw(name=name, column=name) for name in "abc"), None)
     )
     assert [reason.feature for reason in ranked] == ["b", "a"]
-    assert ranked[0].text == "b is None; this lowers the risk"
-    assert ranked[1].text == "a is 1.0; this raises the risk"
+    assert ranked[0].text == "b is missing; this lowers the risk"
+    assert ranked[1].text == "a is 1; this raises the risk"
+    assert [(reason.code, reason.direction) for reason in ranked] == [
+        ("value_missing", "lowers"),
+        ("number_value", "raises"),
+    ]
     assert found.base_value == -2.0
