@@ -315,12 +315,17 @@ CREATE TABLE alerts (
     cause text,
     occurrences integer NOT NULL DEFAULT 1,
     last_seen_at timestamp with time zone,
+    rule_id uuid,
+    retraining_requested boolean NOT NULL DEFAULT false,
+    quiet_windows integer NOT NULL DEFAULT 0,
+    last_quiet_at timestamp with time zone,
     CONSTRAINT alerts_pkey PRIMARY KEY (id),
     CONSTRAINT alerts_severity_check CHECK (severity IN ('INFO', 'WARNING', 'CRITICAL')),
     CONSTRAINT alerts_status_check CHECK (status IS NOT NULL AND (status IN ('ACTIVE', 'ACKNOWLEDGED', 'RESOLVED', 'DISMISSED'))),
     CONSTRAINT alerts_acknowledged_by_fkey FOREIGN KEY (acknowledged_by) REFERENCES users(id),
     CONSTRAINT alerts_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id),
-    CONSTRAINT alerts_resolved_by_fkey FOREIGN KEY (resolved_by) REFERENCES users(id)
+    CONSTRAINT alerts_resolved_by_fkey FOREIGN KEY (resolved_by) REFERENCES users(id),
+    CONSTRAINT alerts_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE SET NULL
 );
 
 CREATE INDEX idx_alerts_status ON alerts (status, created_at DESC);
@@ -332,6 +337,8 @@ CREATE UNIQUE INDEX idx_alerts_open_cause ON alerts (cause) WHERE status IN ('AC
 COMMENT ON COLUMN alerts.cause IS 'What is wrong, as a key: one open alert for each';
 COMMENT ON COLUMN alerts.occurrences IS 'How often the cause was noticed while the alert was open';
 COMMENT ON COLUMN alerts.last_seen_at IS 'When the cause was noticed last';
+COMMENT ON COLUMN alerts.retraining_requested IS 'The rule that raised it wants the model trained again';
+COMMENT ON COLUMN alerts.quiet_windows IS 'Windows without the cause since it was noticed last';
 
 CREATE TABLE audit_logs (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -589,6 +596,95 @@ CREATE TABLE shadow_predictions (
 COMMENT ON TABLE shadow_predictions IS 'What challengers would have decided, beside what was decided';
 COMMENT ON COLUMN shadow_predictions.created_at IS 'That of the prediction';
 COMMENT ON COLUMN shadow_predictions.fraud_score IS 'NULL where the transaction does not fit the challenger';
+
+CREATE TABLE alert_rules (
+    id uuid NOT NULL,
+    name character varying(255) NOT NULL,
+    metric character varying(100) NOT NULL,
+    operator character varying(10) NOT NULL,
+    threshold double precision NOT NULL,
+    severity character varying(20) NOT NULL,
+    model_id uuid,
+    subject character varying(255),
+    windows smallint NOT NULL DEFAULT 1,
+    cool_down_minutes integer NOT NULL DEFAULT 0,
+    auto_retrain boolean NOT NULL DEFAULT false,
+    is_active boolean NOT NULL DEFAULT true,
+    created_by uuid,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT alert_rules_pkey PRIMARY KEY (id),
+    CONSTRAINT alert_rules_cool_down_minutes_check CHECK (cool_down_minutes >= 0),
+    CONSTRAINT alert_rules_name_key UNIQUE (name),
+    CONSTRAINT alert_rules_operator_check CHECK (operator IN ('gte', 'lte', 'eq', 'gt', 'lt')),
+    CONSTRAINT alert_rules_severity_check CHECK (severity IN ('INFO', 'WARNING', 'CRITICAL')),
+    CONSTRAINT alert_rules_windows_check CHECK (windows >= 1),
+    CONSTRAINT alert_rules_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
+    CONSTRAINT alert_rules_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
+);
+
+CREATE INDEX idx_alert_rules_metric ON alert_rules (metric) WHERE is_active;
+
+COMMENT ON TABLE alert_rules IS 'Limits that people set on figures of monitoring';
+COMMENT ON COLUMN alert_rules.subject IS 'A feature or a protected attribute; NULL: whichever the figure is of';
+COMMENT ON COLUMN alert_rules.windows IS 'So many windows in a row must break the rule, or keep it again';
+
+CREATE TABLE alert_rule_states (
+    rule_id uuid NOT NULL,
+    model_id uuid NOT NULL,
+    subject character varying(255) NOT NULL,
+    broken_windows integer NOT NULL,
+    last_window timestamp with time zone NOT NULL,
+    CONSTRAINT alert_rule_states_pkey PRIMARY KEY (rule_id, model_id, subject),
+    CONSTRAINT alert_rule_states_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE,
+    CONSTRAINT alert_rule_states_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE alert_rule_states IS 'How many windows in a row have broken a rule';
+
+CREATE TABLE alert_webhooks (
+    id uuid NOT NULL,
+    name character varying(100) NOT NULL,
+    url character varying(2000) NOT NULL,
+    minimum_severity character varying(20) NOT NULL,
+    source_types jsonb,
+    secret_version integer NOT NULL DEFAULT 1,
+    rotated_at timestamp with time zone,
+    is_active boolean NOT NULL DEFAULT true,
+    created_by uuid,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT alert_webhooks_pkey PRIMARY KEY (id),
+    CONSTRAINT alert_webhooks_minimum_severity_check CHECK (minimum_severity IN ('INFO', 'WARNING', 'CRITICAL')),
+    CONSTRAINT alert_webhooks_name_key UNIQUE (name),
+    CONSTRAINT alert_webhooks_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id)
+);
+
+COMMENT ON TABLE alert_webhooks IS 'Where alerts are sent; the secrets that sign are derived, not stored';
+
+CREATE TABLE alert_deliveries (
+    id uuid NOT NULL,
+    webhook_id uuid NOT NULL,
+    alert_id uuid,
+    event character varying(50) NOT NULL,
+    payload jsonb NOT NULL,
+    attempts smallint NOT NULL DEFAULT 0,
+    next_attempt_at timestamp with time zone,
+    delivered_at timestamp with time zone,
+    last_status smallint,
+    last_error text,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT alert_deliveries_pkey PRIMARY KEY (id),
+    CONSTRAINT alert_deliveries_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES alerts(id) ON DELETE CASCADE,
+    CONSTRAINT alert_deliveries_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES alert_webhooks(id) ON DELETE CASCADE
+);
+
+CREATE INDEX idx_alert_deliveries_due ON alert_deliveries (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX idx_alert_deliveries_alert ON alert_deliveries (alert_id);
+CREATE INDEX idx_alert_deliveries_webhook ON alert_deliveries (webhook_id, created_at DESC);
+
+COMMENT ON TABLE alert_deliveries IS 'Messages of alerts, written with the change that they tell';
+COMMENT ON COLUMN alert_deliveries.next_attempt_at IS 'NULL once it has arrived or was given up';
 
 CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
  RETURNS SETOF text
