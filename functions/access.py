@@ -21,6 +21,8 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = MappingProxyType(
     {
         ("GET", "health/live"): PUBLIC,
         ("GET", "health/ready"): PUBLIC,
+        ("GET", "openapi.json"): PUBLIC,
+        ("GET", "docs"): PUBLIC,
         ("POST", "predict"): SCORERS,
         ("POST", "predict/explain"): SCORERS,
         ("POST", "predict/batch"): SCORERS,

@@ -82,15 +82,37 @@ def read_body(request: func.HttpRequest, model: type[ModelT], limit: int) -> Mod
     :raises UnsupportedMedia: the content type is not JSON, or the body is compressed.
     :raises TooLarge: more than ``limit`` bytes.
     """
+    raw = _json_bytes(request, limit)
+    return parse_json(raw, model)
+
+
+def read_json(request: func.HttpRequest, limit: int) -> object:
+    """The JSON body as it is; what it may contain is checked by :func:`validated`, part by part.
+
+    :raises UnsupportedMedia: the content type is not JSON, or the body is compressed.
+    :raises TooLarge: more than ``limit`` bytes.
+    :raises Malformed: not UTF-8, not JSON, or NaN and infinity, which JSON does not have.
+    """
+    return _loaded(_json_bytes(request, limit))
+
+
+def _json_bytes(request: func.HttpRequest, limit: int) -> bytes:
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMedia("the body must not be compressed")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMedia("the body must be application/json")
-    raw = request.get_body()
+    raw = bytes(request.get_body())
     if len(raw) > limit:
         raise TooLarge(f"the body may have at most {limit} bytes")
-    return parse_json(raw, model)
+    return raw
+
+
+def _loaded(raw: bytes) -> object:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the body is not JSON: {error}") from error
 
 
 def parse_json(raw: bytes, model: type[ModelT]) -> ModelT:
@@ -99,11 +121,15 @@ def parse_json(raw: bytes, model: type[ModelT]) -> ModelT:
     :raises Malformed: not UTF-8, not JSON, or NaN and infinity, which JSON does not have.
     :raises InvalidContent: the fields that are wrong, each with its reason.
     """
-    try:
-        document = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"the body is not JSON: {error}") from error
-    if b"\\u0000" in raw and _contains_nul(document):
+    return validated(_loaded(raw), model, check_nul=b"\\u0000" in raw)
+
+
+def validated(document: object, model: type[ModelT], *, check_nul: bool = True) -> ModelT:
+    """A document, or a part of one, as ``model``.
+
+    :raises InvalidContent: the fields that are wrong, each with its reason, or the character NUL somewhere.
+    """
+    if check_nul and _contains_nul(document):
         raise InvalidContent("the body contains the character NUL, which cannot be stored")
     try:
         return model.model_validate(document)

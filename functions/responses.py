@@ -43,6 +43,20 @@ _STATUS: Final[tuple[tuple[type[DomainError], int], ...]] = (
 )
 ANSWERABLE: Final = tuple(kind for kind, _ in _STATUS)
 """Errors that are meant for callers; any other is told as an internal one."""
+_INTERNAL: Final[Mapping[str, Any]] = {
+    "code": "internal_error",
+    "message": "something failed on our side; the request id finds it in the logs",
+    "target": None,
+    "details": [],
+}
+
+
+def status_of(kind: type[DomainError]) -> int:
+    """The status that answers errors of this kind.
+
+    :raises StopIteration: they are not meant for callers.
+    """
+    return next(status for base, status in _STATUS if issubclass(kind, base))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +88,7 @@ def failure(error: DomainError, request_id: str) -> func.HttpResponse:
     """The one error shape; an error that is not meant for callers tells them nothing."""
     if not isinstance(error, ANSWERABLE):
         return internal_error(request_id)
-    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    status, body = described(error)
     headers: dict[str, str] = {}
     if isinstance(error, Unavailable | TooManyRequests):
         headers["Retry-After"] = str(error.retry_after)
@@ -82,16 +96,21 @@ def failure(error: DomainError, request_id: str) -> func.HttpResponse:
         headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    details = [{"field": detail.field, "message": detail.message} for detail in error.details]
-    body = {"code": error.code, "message": error.message, "target": error.target, "details": details}
     return _respond({"error": body, "meta": _meta(request_id)}, status, request_id, headers)
+
+
+def described(error: BaseException) -> tuple[int, dict[str, Any]]:
+    """Status and error object; of an error that is not meant for callers nothing is told."""
+    if not isinstance(error, ANSWERABLE):
+        return 500, dict(_INTERNAL)
+    status = status_of(type(error))
+    details = [{"field": detail.field, "message": detail.message} for detail in error.details]
+    return status, {"code": error.code, "message": error.message, "target": error.target, "details": details}
 
 
 def internal_error(request_id: str) -> func.HttpResponse:
     """500, which tells nothing but the id to look for."""
-    message = "something failed on our side; the request id finds it in the logs"
-    body: dict[str, Any] = {"code": "internal_error", "message": message, "target": None, "details": []}
-    return _respond({"error": body, "meta": _meta(request_id)}, 500, request_id, {})
+    return _respond({"error": dict(_INTERNAL), "meta": _meta(request_id)}, 500, request_id, {})
 
 
 def _meta(request_id: str) -> dict[str, Any]:

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
     max_json_bytes: int = Field(1_048_576, ge=1024, description="Longest JSON body.")
+    max_batch_json_bytes: int = Field(
+        8_388_608, ge=1024, description="Longest JSON body of predict/batch; 1,000 transactions must fit."
+    )
     max_upload_bytes: int = Field(104_857_600, ge=1024, description="Largest dataset posted as a request body.")
     max_direct_upload_bytes: int = Field(
         10_737_418_240, ge=1024, description="Largest dataset uploaded straight to Blob."
