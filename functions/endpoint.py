@@ -97,6 +97,7 @@ class Endpoint:
     status: int
     response: Any
     media_type: str
+    bare: bool
     errors: tuple[type[DomainError], ...]
     headers: tuple[str, ...]
     uploads: Mapping[str, Any]
@@ -119,6 +120,7 @@ def endpoint(
     durable: bool = False,
     response: Any = None,
     media_type: str = "application/json",
+    bare: bool = False,
     errors: tuple[type[DomainError], ...] = (),
     headers: tuple[str, ...] = (),
     uploads: Mapping[str, Any] = _NOTHING,
@@ -135,6 +137,7 @@ def endpoint(
     :param durable: the handler starts orchestrations and needs ``call.durable``.
     :param response: type of the envelope's ``data``: a pydantic model, a TypedDict, a ``View``, ``[View]`` for a list
         of them, a tuple of alternatives; or of the whole answer when ``media_type`` is another than JSON.
+    :param bare: JSON without the envelope.
     :param errors: what the handler may refuse beyond what every route with its body, query, path and roles may.
     :param headers: that a success carries beyond X-Request-Id.
     :param uploads: type of the body by content type, where the handler reads it itself.
@@ -159,6 +162,7 @@ def endpoint(
             status=status,
             response=response,
             media_type=media_type,
+            bare=bare,
             errors=errors,
             headers=headers,
             uploads=uploads,

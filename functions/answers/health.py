@@ -12,14 +12,14 @@ class Alive(TypedDict):
     status: Literal["alive"]
 
 
-class Check(TypedDict):
+class Probe(TypedDict):
     """One thing that the app depends on."""
 
     status: Literal["ok", "failed"]
     reason: NotRequired[str]
 
 
-class ModelCheck(Check):
+class ModelProbe(Probe):
     """The model that serves."""
 
     model_id: NotRequired[UUID | None]
@@ -30,9 +30,9 @@ class ModelCheck(Check):
 class Checks(TypedDict):
     """Everything that the app depends on."""
 
-    database: Check
-    blob: Check
-    model: ModelCheck
+    database: Probe
+    blob: Probe
+    model: ModelProbe
 
 
 class Readiness(TypedDict):

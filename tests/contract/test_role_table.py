@@ -152,7 +152,8 @@ class App:
         )
         client = {"client": DURABLE} if "client" in signature(self._functions[name]).parameters else {}
         response = await self._functions[name](req=request, **client)
-        return response, json.loads(response.get_body())
+        document = json.loads(response.get_body()) if response.mimetype == "application/json" else {}
+        return response, document
 
     async def change(self, admin: Headers, user: Headers, **patch: Any) -> dict[str, Any]:
         """Change the user that ``user`` signs in as, and answer with what it was before."""
