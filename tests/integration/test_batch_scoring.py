@@ -100,7 +100,7 @@ def post(app: RunningApp, body: Any) -> httpx.Response:
 
 
 def test_over_http(serving: RunningApp) -> None:
-    """Per-item status, answer or error with field names, counts; what is wrong with the call as a whole is its status."""
+    """Per-item status, answer or error with field names, counts; a fault of the whole call is its status."""
     sound = transactions(1)[0]
     sent = [sound, 7, {**sound, "amount": "much"}, {"kind": "a\x00b"}, {"transaction_id": "order-9", "amount": 900.0}]
     answer = post(serving, {"transactions": sent})
