@@ -9,12 +9,15 @@ from shared.datasets.model import ColumnType
 from shared.features.inputs import Read, batch_input, column_named, utc_instant
 from shared.features.label_counts import known_labels
 from shared.features.statistics import ColumnStatistics, NumericStatistics, TrainingStatistics
+from shared.monitoring.categories import MAX_KNOWN
 from shared.platform.errors import InvalidContent
 
 if TYPE_CHECKING:
     import polars as pl
 
     from shared.features.config import FeatureConfig
+    from shared.features.plan import FeaturePlan
+    from shared.monitoring.categories import CategoryProfile
 
 
 # Of a number in history; more decimal places are rounded.
@@ -60,6 +63,30 @@ def training_part(
 
 def _as_utc(moment: datetime | None) -> datetime | None:
     return moment.astimezone(UTC) if moment else None
+
+
+def profile_categories(frame: "pl.LazyFrame", plan: "FeaturePlan") -> "tuple[CategoryProfile, ...]":
+    """The categories that ``plan`` reads, as the training part of a dataset has them.
+
+    Columns that the dataset lacks, or whose values are too many to know a new one by, have none.
+    """
+    import polars as pl
+
+    from shared.monitoring.categories import profile_category
+
+    present = set(frame.collect_schema())
+    config = plan.config
+    part, _ = training_part(frame, config.time_column if config.time_column in present else None, config.train_fraction)
+    types = {column.name: column.type for column in plan.inputs}
+    found = []
+    for read in plan.reads():
+        if read.form == "category" and read.column in present:
+            value = batch_input(read, types[read.column]).alias("value")
+            counted = part.group_by(value).agg(pl.len().alias("rows")).head(MAX_KNOWN + 2).collect(engine="streaming")
+            counts = dict(zip(counted["value"].to_list(), counted["rows"].to_list(), strict=True))
+            missing = counts.pop(None, 0)
+            found.append(profile_category(read.column, counts, missing))
+    return tuple(profile for profile in found if profile is not None)
 
 
 def training_statistics(frame: "pl.LazyFrame", config: "FeatureConfig") -> TrainingStatistics:

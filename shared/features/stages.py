@@ -63,6 +63,7 @@ class FeatureStages(TransformStages):
     async def select(self, feature_set_id: UUID) -> StageResult:
         """Features are chosen and profiled on the training part; plan, profile, plot and preview are in Blob."""
         from shared.features.choosing import choose_features
+        from shared.features.fitting import profile_categories
         from shared.features.ranking_plot import elimination_svg, ranking_svg
 
         found = await self._begin(feature_set_id, Stage.SELECT)
@@ -74,13 +75,17 @@ class FeatureStages(TransformStages):
             table = Path(folder, "features.parquet")
             await self._blobs.download_file(files.features, table)
             choice = await asyncio.to_thread(choose_features, plan, table, plan_given=found.plan_given)
+        async with self._dataset(found) as (local, _):
+            categories = await asyncio.to_thread(lambda: profile_categories(_scan(local), choice.plan))
         if choice.selection is not None:
             picture = ranking_svg(choice.selection.ranking, title=f"Features of {found.name}")
             await self._blobs.upload_bytes(files.ranking, picture)
             if choice.selection.elimination is not None:
                 picture = elimination_svg(choice.selection.elimination, title=f"Elimination of {found.name}")
                 await self._blobs.upload_bytes(files.elimination, picture)
-        await self._blobs.upload_bytes(files.profile, choice.profile.to_json())
+        await self._blobs.upload_bytes(
+            files.profile, choice.profile.model_copy(update={"categories": categories}).to_json()
+        )
         await self._blobs.upload_bytes(files.preview, orjson.dumps(choice.preview))
         await self._blobs.upload_bytes(files.work_selection, orjson.dumps(choice.report()))
         await self._blobs.upload_bytes(files.plan, choice.plan.to_json())

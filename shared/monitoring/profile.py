@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from shared.monitoring.categories import CategoryProfile, Count, Document, GroupProfile
 from shared.monitoring.codes import MAX_CELLS, MISSING_CODE
 
+MAX_GROUPS = 7  # protected columns; with the score their codes fit one 64-bit key
 _MAX_HEAVY = 32
 _TAIL_HALVINGS = range(6, 17)
 
@@ -97,7 +98,7 @@ class ReferenceProfile(Document):
     rows: Count
     features: tuple[FeatureProfile, ...]
     categories: tuple[CategoryProfile, ...] = ()
-    groups: tuple[GroupProfile, ...] = ()
+    groups: tuple[GroupProfile, ...] = Field((), max_length=MAX_GROUPS)
     scores: ScoreProfile | None = None
 
     def encode(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:

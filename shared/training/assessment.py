@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.monitoring.profile import FeatureProfile, profile_feature
+from shared.monitoring.profile import ScoreProfile, profile_scores
 from shared.training.algorithms.base import FittedModel
 from shared.training.breakdown import by_group, by_month
 from shared.training.calibration import (
@@ -33,7 +33,7 @@ class Assessment:
 
     ``calibration``: the curve that every score here has gone through, None where there is none.
     ``feature_importance``: mean absolute contribution by feature, largest first.
-    ``score_profile``: the distribution of the test scores.
+    ``score_profile``: the distribution of the test scores, cut at the threshold.
     ``evidence``: the rows that the figures of the test part rest on.
     """
 
@@ -43,7 +43,7 @@ class Assessment:
     metrics: dict[str, Any]
     validation: dict[str, Any]
     feature_importance: dict[str, float]
-    score_profile: FeatureProfile
+    score_profile: ScoreProfile
     evidence: Evidence
 
 
@@ -88,7 +88,7 @@ def assess(
         metrics={**figures, "calibration": calibrated.to_json()},
         validation=evaluate(validation_scores, validation_labels, threshold),
         feature_importance=evidence.explanation.importance(data.table.feature_names),
-        score_profile=profile_feature("fraud_score", scores),
+        score_profile=profile_scores(scores, threshold),
         evidence=evidence,
     )
 
@@ -110,7 +110,7 @@ def _assess_without_labels(model: FittedModel, data: TrainingSet, policy: Thresh
         metrics=_flagged(scores, threshold),
         validation=_flagged(validation_scores, threshold),
         feature_importance=evidence.explanation.importance(data.table.feature_names),
-        score_profile=profile_feature("fraud_score", scores),
+        score_profile=profile_scores(scores, threshold),
         evidence=evidence,
     )
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from shared.features.plan import FeaturePlan
+from shared.monitoring.profile import MAX_GROUPS, FeatureProfile, ReferenceProfile
 from shared.platform.xgboost_runtime import load_xgboost
 from shared.training.algorithms import algorithm, parse
-from shared.training.artifacts import PLAN, REPORT, ModelArtifact, pack_artifact
-from shared.training.assessment import assess
+from shared.training.artifacts import PLAN, PROFILE, REPORT, ModelArtifact, pack_artifact
+from shared.training.assessment import Assessment, assess
 from shared.training.model import FeatureSetSource, TrainingJob, model_id_of
 from shared.training.progress import TrainingProgress
 from shared.training.report.page import render_report
@@ -49,7 +50,7 @@ def build_artifact(
         "model_file": entry.model_file,
         "metrics": {**verdict.metrics, "validation": verdict.validation},
         "feature_importance": verdict.feature_importance,
-        "score_profile": verdict.score_profile,
+        "score_profile": FeatureProfile.model_validate(verdict.score_profile.model_dump(exclude={"first_flagged"})),
         "explanation": verdict.evidence.explanation.kind,
         "training": {
             "split": data.split.to_json(),
@@ -66,4 +67,13 @@ def build_artifact(
     }
     meanings = FeaturePlan.from_json(files[PLAN]).descriptions
     report = render_report(described, verdict.evidence, meanings)
-    return pack_artifact({entry.model_file: model_bytes, REPORT: report, **files}, described)
+    profile = _profile_of_model(ReferenceProfile.from_json(files[PROFILE]), data, verdict)
+    written = {entry.model_file: model_bytes, REPORT: report, **files, PROFILE: profile.to_json()}
+    return pack_artifact(written, described)
+
+
+def _profile_of_model(profile: ReferenceProfile, data: TrainingSet, verdict: Assessment) -> ReferenceProfile:
+    """The feature set's profile with the scores of the test part, and the protected groups of the rows before it."""
+    before = slice(0, data.split.train_end)
+    groups = tuple(each.grouping.counted(each.codes[before]) for each in data.table.protected.values())
+    return profile.model_copy(update={"scores": verdict.score_profile, "groups": groups[:MAX_GROUPS]})

@@ -10,7 +10,6 @@ The feature file carries them as text. Groups are made once from all rows of a c
 
 import json
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from shared.monitoring.categories import AGE_GROUPS, AGES, OLDEST, OTHER, GroupProfile
 from shared.training.mapped import create_array
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ Codes = npt.NDArray[np.uint8]
 
 PREFIX: Final = "__protected_"
 _CODES, _GROUPS = "protected.npy", "protected.json"
-_AGES: Final = (18, 25, 35, 45, 55, 65)
-_AGE_GROUPS: Final = ("under 18", "18 to 24", "25 to 34", "35 to 44", "45 to 54", "55 to 64", "65 and over")
-_OLDEST: Final = 130  # years; beyond it the date is a mistake
 _MAX_VALUES: Final = 20
 _MAX_NUMBERS: Final = 12
 _AGE_NAME: Final = re.compile(r"(?:^|[^a-z])(?:customer|user)?age(?:$|[^a-z])")
@@ -38,19 +35,21 @@ _AGE_NAME: Final = re.compile(r"(?:^|[^a-z])(?:customer|user)?age(?:$|[^a-z])")
 
 @dataclass(frozen=True, eq=False)
 class ProtectedAttribute:
-    """``codes``: shape (n,), 0 where the value is missing, else a position in ``groups`` plus 1."""
+    """``codes``: shape (n,), 0 where the value is missing, else a position in ``groups`` plus 1. ``grouping``: how the
+    groups were made, so that scoring makes the same ones; its counts are empty."""
 
     codes: Codes
     groups: tuple[str, ...]
+    grouping: GroupProfile
 
 
 def open_protected(folder: Path) -> dict[str, ProtectedAttribute]:
     """Map what :func:`write_protected` wrote, by the name of the column."""
-    groups: dict[str, list[str]] = json.loads((folder / _GROUPS).read_text(encoding="utf-8"))
-    if not groups:
+    groupings = [GroupProfile.model_validate(each) for each in json.loads((folder / _GROUPS).read_bytes())]
+    if not groupings:
         return {}
     codes = np.load(folder / _CODES, mmap_mode="r")
-    return {name: ProtectedAttribute(codes[i], tuple(names)) for i, (name, names) in enumerate(groups.items())}
+    return {each.name: ProtectedAttribute(codes[i], each.groups, each) for i, each in enumerate(groupings)}
 
 
 def write_protected(
@@ -72,25 +71,17 @@ def write_protected(
             batch = frame.slice(start, batch_rows).select(*columns, *([time] if time else [])).collect()
             place = position[start : start + batch_rows]
             for row, (column, grouping) in enumerate(zip(columns, groupings, strict=True)):
-                found = batch.select(grouping.code(pl.col(column)).fill_null(0).cast(pl.UInt8)).to_series().to_numpy()
+                code = _code(grouping, pl.col(column), time).fill_null(0).cast(pl.UInt8)
+                found = batch.select(code).to_series().to_numpy()
                 codes[row, place[place >= 0]] = found[place >= 0]
         codes.flush()
-    named = {column.removeprefix(PREFIX): grouping.groups for column, grouping in zip(columns, groupings, strict=True)}
-    (folder / _GROUPS).write_text(json.dumps(named), encoding="utf-8")
+    (folder / _GROUPS).write_text(json.dumps([each.model_dump() for each in groupings]), encoding="utf-8")
 
 
-@dataclass(frozen=True, slots=True)
-class _Grouping:
-    """``code``: from the column's text to its code, null where it is missing."""
-
-    groups: Sequence[str]
-    code: "Callable[[pl.Expr], pl.Expr]"
-
-
-def _grouping(frame: "pl.LazyFrame", column: str, time: str | None) -> _Grouping:
+def _grouping(frame: "pl.LazyFrame", column: str, time: str | None) -> GroupProfile:
     import polars as pl
 
-    value = pl.col(column)
+    name, value = column.removeprefix(PREFIX), pl.col(column)
     counts = (
         frame.group_by(value.alias("value"))
         .agg(pl.len().alias("rows"))
@@ -101,22 +92,46 @@ def _grouping(frame: "pl.LazyFrame", column: str, time: str | None) -> _Grouping
     values = counts["value"]
     dates = counts.select(_date(pl.col("value"))).to_series()
     if len(dates) and not dates.null_count():
-        return _by_age(time) if time else _by_decade(dates)
+        if time:
+            return GroupProfile(name=name, kind="birth_dates", groups=AGE_GROUPS)
+        decades = sorted(set((dates.dt.year() // 10 * 10).to_list()))[-_MAX_VALUES:]
+        groups = tuple(f"born {decade} to {decade + 9}" for decade in decades)
+        return GroupProfile(name=name, kind="birth_decades", groups=groups, edges=tuple(decades))
     numbers = values.cast(pl.Float64, strict=False)
     if len(values) > _MAX_NUMBERS and numbers.is_finite().fill_null(value=False).all():
-        if _AGE_NAME.search(column.removeprefix(PREFIX).lower()):
-            return _Grouping(_AGE_GROUPS, lambda text: _age_code(text.cast(pl.Float64)))
+        if _AGE_NAME.search(name.lower()):
+            return GroupProfile(name=name, kind="ages", groups=AGE_GROUPS)
         edges = _quarters(numbers.to_numpy(), counts["rows"].to_numpy())
         if len(edges):
-            return _by_band(edges)
-    return _by_value(values.to_list())
+            shown = [f"{edge:g}" for edge in edges]
+            between = [f"over {low} to {high}" for low, high in pairwise(shown)]
+            groups = (f"up to {shown[0]}", *between, f"over {shown[-1]}")
+            return GroupProfile(name=name, kind="bands", groups=groups, edges=tuple(edges.tolist()))
+    known, other = values.to_list(), len(values) > _MAX_VALUES
+    named = [*known[: _MAX_VALUES - 1], OTHER] if other else known
+    return GroupProfile(name=name, kind="values", groups=tuple(named), other=other)
 
 
-def _by_value(values: list[str]) -> _Grouping:
-    """:param values: the most frequent first."""
-    named = values if len(values) <= _MAX_VALUES else [*values[: _MAX_VALUES - 1], "other"]
-    codes = {value: min(position, len(named)) for position, value in enumerate(values, start=1)}
-    return _Grouping(named, lambda text: text.replace_strict(codes, default=None))
+def _code(group: GroupProfile, text: "pl.Expr", time: str | None) -> "pl.Expr":
+    """From a column's text to a position in the groups plus 1, null where it is missing; the online form of the same is
+    :meth:`GroupProfile.encoder`."""
+    import polars as pl
+
+    if group.kind == "birth_dates":
+        # Days as year, month and day in one number: their difference counts a year from birthday to birthday.
+        return _age_code((_calendar(pl.col(time or "").dt.date()) - _calendar(_date(text))) // 10_000)
+    if group.kind == "ages":
+        return _age_code(text.cast(pl.Float64))
+    if group.kind == "birth_decades":
+        codes = {int(decade): position for position, decade in enumerate(group.edges, start=1)}
+        return (_date(text).dt.year() // 10 * 10).replace_strict(codes, default=None)
+    if group.kind == "bands":
+        number = text.cast(pl.Float64)
+        return pl.sum_horizontal(*(number > edge for edge in group.edges), ignore_nulls=False) + 1
+    named = group.groups[:-1] if group.other else group.groups
+    positions = {value: position for position, value in enumerate(named, start=1)}
+    rest = pl.when(text.is_not_null()).then(len(group.groups)) if group.other else None
+    return text.replace_strict(positions, default=rest, return_dtype=pl.Int32)
 
 
 def _quarters(numbers: npt.NDArray[np.float64], rows: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
@@ -127,43 +142,11 @@ def _quarters(numbers: npt.NDArray[np.float64], rows: npt.NDArray[np.uint32]) ->
     return np.unique(edges[edges < rising[-1]])
 
 
-def _by_band(edges: npt.NDArray[np.float64]) -> _Grouping:
-    shown = [f"{edge:g}" for edge in edges]
-    between = [f"over {low} to {high}" for low, high in pairwise(shown)]
-    return _Grouping([f"up to {shown[0]}", *between, f"over {shown[-1]}"], lambda text: _band(text, edges))
-
-
-def _band(text: "pl.Expr", edges: npt.NDArray[np.float64]) -> "pl.Expr":
-    import polars as pl
-
-    number = text.cast(pl.Float64)
-    return pl.sum_horizontal(*(number > float(edge) for edge in edges), ignore_nulls=False) + 1
-
-
-def _by_decade(dates: "pl.Series") -> _Grouping:
-    decades = sorted(set((dates.dt.year() // 10 * 10).to_list()))[-_MAX_VALUES:]
-    codes = {decade: position for position, decade in enumerate(decades, start=1)}
-    return _Grouping(
-        [f"born {decade} to {decade + 9}" for decade in decades],
-        lambda text: (_date(text).dt.year() // 10 * 10).replace_strict(codes, default=None),
-    )
-
-
-def _by_age(time: str) -> _Grouping:
-    import polars as pl
-
-    def code(text: "pl.Expr") -> "pl.Expr":
-        # Days as year, month and day in one number: their difference counts a year from birthday to birthday.
-        return _age_code((_calendar(pl.col(time).dt.date()) - _calendar(_date(text))) // 10_000)
-
-    return _Grouping(_AGE_GROUPS, code)
-
-
 def _age_code(age: "pl.Expr") -> "pl.Expr":
     import polars as pl
 
-    bands = pl.sum_horizontal(*(age >= start for start in _AGES), ignore_nulls=False)
-    return pl.when(age.is_between(0, _OLDEST)).then(bands + 1)
+    bands = pl.sum_horizontal(*(age >= start for start in AGES), ignore_nulls=False)
+    return pl.when(age.is_between(0, OLDEST)).then(bands + 1)
 
 
 def _calendar(day: "pl.Expr") -> "pl.Expr":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 LABEL, TIME = "__label", "__time"
-TABLE_FORMAT: Final = 2  # of the files that :func:`build_table` writes
+TABLE_FORMAT: Final = 3  # of the files that :func:`build_table` writes
 _FEATURES, _LABELS, _TIMES, _TABLE = "features.npy", "labels.npy", "times.npy", "table.json"
 _BATCH_ROWS: Final = 131_072
 _UNKNOWN_TIME: Final = np.iinfo(np.int64).min

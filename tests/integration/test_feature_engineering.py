@@ -62,6 +62,8 @@ async def test_all_stages_end_in_a_completed_set(
     assert done.feature_count == len(done.all_features or [])
     assert done.selected_feature_count == len(names) > 10
     assert plan.fit.rows == profile.rows == pytest.approx(3_200, abs=2)
+    assert {each.name for each in profile.categories} == {c for c, form in plan.reads() if form == "category"}
+    assert all(sum(each.counts) + each.missing == profile.rows for each in profile.categories)
     assert (await blobs.read_bytes(files.ranking)).startswith(b"<svg")
     assert not await blobs.exists(files.work_plan)
 

@@ -15,7 +15,7 @@ from shared.platform.clock import utc_now
 from shared.platform.database import Database, Row
 from shared.platform.errors import Conflict, InvalidContent, NotFound
 from shared.training.artifact_store import read_artifact, write_artifact
-from shared.training.artifacts import load_artifact, verify_artifact
+from shared.training.artifacts import load_artifact, read_profile, verify_artifact
 from shared.training.model import JobStatus, TrainingJob, job_prefix, model_id_of, model_prefix
 from shared.training.service import TrainingService
 from shared.training.slices import SliceLimits
@@ -97,6 +97,13 @@ async def test_a_job_becomes_a_registered_and_verified_model(
     assert sum(map(len, files.values())) == model["model_size_bytes"]
     assert metadata.threshold == model["threshold"]
     loaded = load_artifact(files, model["artifact_sha256"], version=model["version"])
+    profile = read_profile(files, loaded.metadata)
+    assert profile is not None
+    assert profile.scores is not None
+    assert profile.scores.total == loaded.metadata.metrics["rows"]
+    confusion = loaded.metadata.metrics["confusion"]
+    flagged = confusion["true_positives"] + confusion["false_positives"]
+    assert sum(profile.scores.counts[profile.scores.flagged_from :]) == flagged
     assert list(loaded.plan.feature_names) == model["feature_names"]
     assert await blobs.delete_prefix(job_prefix(job.id)) == 0
     async with database.connection() as conn:

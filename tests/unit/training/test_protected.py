@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from shared.monitoring.codes import MISSING_CODE
 from shared.training.protected import ProtectedAttribute
 from shared.training.training_set import FeatureTable, build_table
 from tests.unit.training.conftest import NAMES, learnable_frame
@@ -105,3 +106,25 @@ def test_codes_are_one_mapped_byte_a_row(tmp_path: Path) -> None:
     codes = FeatureTable.open(tmp_path).protected["gender"].codes
     assert codes.dtype == np.uint8
     assert isinstance(codes, np.memmap)
+
+
+def test_scoring_finds_the_same_groups_as_training(tmp_path: Path) -> None:
+    """One value at a time, as a transaction holds it, gives the group that the whole column gave."""
+    ages = [str(age) for age in range(1, 131)]
+    born = [f"{1920 + i % 100}-{i % 12 + 1:02}-{i % 28 + 1:02}" for i in range(130)]
+    many = [f"c{min(i, 130 - i)}" for i in range(130)]
+    columns = {"age": ages, "income": [*ages[::-1]], "dob": born, "country": many, "sex": ["F", "M"] * 65}
+    frame = _with([None] * 130, "empty", **columns)
+    frame.write_parquet(tmp_path / "features.parquet")
+    build_table(tmp_path / "features.parquet", NAMES, tmp_path)
+    table = FeatureTable.open(tmp_path)
+    assert table.times is not None
+    seen = {}
+    for name, values in columns.items():
+        attribute = table.protected[name]
+        encode = attribute.grouping.encoder()
+        today = [int(str(np.datetime64(int(time), "us"))[:10].replace("-", "")) for time in table.times]
+        codes = [encode(value, day) for value, day in zip(values, today, strict=True)]
+        assert [MISSING_CODE if code == 0 else code - 1 for code in attribute.codes] == codes
+        seen[name] = attribute.grouping.kind
+    assert seen == {"age": "ages", "income": "bands", "dob": "birth_dates", "country": "values", "sex": "values"}
