@@ -12,6 +12,7 @@ from uuid import UUID
 from shared.alerts.model import Severity, Signal, Source
 from shared.alerts.service import AlertService
 from shared.features.online import OnlinePlan, compile_plan
+from shared.features.plan import FeaturePlan
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
 from shared.platform.errors import Conflict, DomainError, NotFound
@@ -41,6 +42,7 @@ class ServedModel:
     version: str
     threshold: float
     id_column: str | None
+    plan: FeaturePlan
     online: OnlinePlan
     meanings: Meanings
     fitted: "FittedModel"
@@ -211,6 +213,7 @@ def _served(model: Model, files: Mapping[str, bytes]) -> ServedModel:
         version=model.version,
         threshold=loaded.threshold,
         id_column=loaded.plan.config.id_column,
+        plan=loaded.plan,
         online=compile_plan(loaded.plan),
         meanings=Meanings(loaded.plan.features, loaded.plan.config.amount_column),
         fitted=loaded.model,
