@@ -686,6 +686,32 @@ CREATE INDEX idx_alert_deliveries_webhook ON alert_deliveries (webhook_id, creat
 COMMENT ON TABLE alert_deliveries IS 'Messages of alerts, written with the change that they tell';
 COMMENT ON COLUMN alert_deliveries.next_attempt_at IS 'NULL once it has arrived or was given up';
 
+CREATE TABLE idempotency_keys (
+    caller character varying(255) NOT NULL,
+    function character varying(100) NOT NULL,
+    key character varying(255) NOT NULL,
+    fingerprint bytea NOT NULL,
+    claim uuid NOT NULL,
+    claimed_until timestamp with time zone NOT NULL,
+    settled_at timestamp with time zone,
+    resource_id uuid,
+    status smallint,
+    headers jsonb,
+    body bytea,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (caller, function, key),
+    CONSTRAINT idempotency_keys_answer_check CHECK ((status IS NULL) = (body IS NULL) AND (status IS NULL) = (headers IS NULL)),
+    CONSTRAINT idempotency_keys_claim_key UNIQUE (claim)
+);
+
+CREATE INDEX idx_idempotency_keys_expires_at ON idempotency_keys (expires_at);
+
+COMMENT ON TABLE idempotency_keys IS 'Requests that came with an Idempotency-Key: who may act on each, whether it was done, what was answered';
+COMMENT ON COLUMN idempotency_keys.fingerprint IS 'SHA-256 of path, query and body';
+COMMENT ON COLUMN idempotency_keys.claim IS 'The run that may act; an overdue one is replaced, and can then commit nothing any more';
+COMMENT ON COLUMN idempotency_keys.settled_at IS 'Set in the transaction of the change: it was done';
+COMMENT ON COLUMN idempotency_keys.resource_id IS 'What the change made or moved';
+
 CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
  RETURNS SETOF text
  LANGUAGE plpgsql
