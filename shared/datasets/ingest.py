@@ -4,6 +4,9 @@ Files are read lazily and in a streaming fashion; memory holds neither the file 
 """
 
 import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -58,9 +61,23 @@ def read_profile(local: Path, file_format: str, canonical: Path, limits: Dataset
     """
     import polars as pl
 
+    rows = write_canonical(local, file_format, canonical, limits)
+    with _readable(local, file_format):
+        return _profile(pl.scan_parquet(canonical), rows)
+
+
+def write_canonical(
+    local: Path, file_format: str, canonical: Path, limits: DatasetLimits, *, as_text: Collection[str] = ()
+) -> int:
+    """Check the file ``local`` and write it to ``canonical``; the number of rows. Raises as :func:`read_profile`.
+
+    :param as_text: columns of a CSV file whose values stay the text that they are.
+    """
+    import polars as pl
+
     header = read_header(local) if file_format == CSV else []
-    try:
-        frame = pl.scan_parquet(local) if file_format == PARQUET else _scan_csv(local, header)
+    with _readable(local, file_format):
+        frame = pl.scan_parquet(local) if file_format == PARQUET else _scan_csv(local, header, as_text)
         _check_columns(frame.collect_schema(), limits)
         rows = int(frame.select(pl.len()).collect(engine="streaming").item())
         if rows == 0:
@@ -68,22 +85,33 @@ def read_profile(local: Path, file_format: str, canonical: Path, limits: Dataset
         if rows > limits.rows:
             raise TooLarge(f"the file has {rows} rows; at most {limits.rows} are accepted", target="file")
         frame.select(_canonical(frame.collect_schema())).sink_parquet(canonical, compression="zstd")
-        return _profile(pl.scan_parquet(canonical), rows)
+    return rows
+
+
+@contextmanager
+def _readable(local: Path, file_format: str) -> Iterator[None]:
+    """Say what is wrong with a file that Polars cannot read."""
+    import polars as pl
+
+    try:
+        yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
         reason = describe_fault(local) if file_format == CSV else None
         told = f"the file cannot be read as {file_format}" + (f": {reason}" if reason else "")
         raise Malformed(told, target="file", details=[FieldError("file", reason)] if reason else []) from error
 
 
-def _scan_csv(local: Path, header: list[str]) -> "pl.LazyFrame":
+def _scan_csv(local: Path, header: list[str], as_text: Collection[str]) -> "pl.LazyFrame":
     import polars as pl
 
-    sampled = pl.scan_csv(local, infer_schema_length=_INFERENCE_ROWS, try_parse_dates=True)
+    types: dict[str, type[pl.DataType]] = {name: pl.String for name in header if name in as_text}
+    scan = partial(pl.scan_csv, local, try_parse_dates=True, schema_overrides=types)
+    sampled = scan(infer_schema_length=_INFERENCE_ROWS)
     try:
         sampled.select(pl.all().null_count()).collect(engine="streaming")
     except pl.exceptions.PolarsError:
         # A value further down does not fit the type that the first rows suggest: let every row have its say.
-        sampled = pl.scan_csv(local, infer_schema_length=None, try_parse_dates=True)
+        sampled = scan(infer_schema_length=None)
     names = sampled.collect_schema().names()
     # Polars leaves doubled quotes in names as they are.
     return sampled.rename(dict(zip(names, header, strict=True))) if len(names) == len(header) else sampled
