@@ -4,6 +4,8 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.http import (
+    alert_rules,
+    alert_webhooks,
     alerts,
     audit,
     batch_scoring,
@@ -11,6 +13,7 @@ from functions.http import (
     documentation,
     features,
     health,
+    labels,
     lineage,
     models,
     reasons,
@@ -22,11 +25,14 @@ from functions.http import (
 from functions.orchestrations import feature_engineering
 from functions.orchestrations import training as train
 from functions.timers import audit as audit_head
-from functions.timers import maintenance, watchdog
+from functions.timers import labels as label_timers
+from functions.timers import maintenance, watchdog, webhooks
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 for blueprint in (
+    alert_rules.bp,
+    alert_webhooks.bp,
     alerts.bp,
     audit.bp,
     batch_scoring.bp,
@@ -34,6 +40,7 @@ for blueprint in (
     documentation.bp,
     features.bp,
     health.bp,
+    labels.bp,
     lineage.bp,
     models.bp,
     reasons.bp,
@@ -44,7 +51,9 @@ for blueprint in (
     feature_engineering.bp,
     train.bp,
     audit_head.bp,
+    label_timers.bp,
     maintenance.bp,
     watchdog.bp,
+    webhooks.bp,
 ):
     app.register_functions(blueprint)

@@ -13,11 +13,14 @@ from shared.platform.settings import Settings, get_settings
 from shared.platform.telemetry import configure_logging, start_exporting
 
 if TYPE_CHECKING:
+    from shared.alerts.rule_service import RuleService
     from shared.alerts.service import AlertService
+    from shared.alerts.webhook_service import WebhookService
     from shared.audit.denials import DenialLog
     from shared.audit.service import AuditService
     from shared.datasets.service import DatasetService
     from shared.features.service import FeatureService
+    from shared.labels.service import LabelService
     from shared.platform.blobs import BlobStore
     from shared.platform.database import Database
     from shared.platform.identity import TokenVerifier
@@ -88,6 +91,27 @@ class Services:
         from shared.alerts.service import AlertService
 
         return AlertService(self.database, utc_now)
+
+    @cached_property
+    def alert_rules(self) -> "RuleService":
+        """Limits that people set on figures of monitoring."""
+        from shared.alerts.rule_service import RuleService
+
+        return RuleService(self.database, utc_now)
+
+    @cached_property
+    def webhooks(self) -> "WebhookService":
+        """Where alerts are sent."""
+        from shared.alerts.webhook_service import WebhookService
+
+        key = self.settings.webhook_signing_key
+        return WebhookService(
+            self.database,
+            self.alerts,
+            utc_now,
+            signing_key=None if key is None else key.get_secret_value(),
+            allow_private=self.settings.webhook_allow_private,
+        )
 
     @cached_property
     def datasets(self) -> "DatasetService":
@@ -161,6 +185,14 @@ class Services:
             deadline_seconds=self.settings.scoring_deadline_seconds,
             history_retention=timedelta(days=self.settings.history_retention_days),
         )
+
+    @cached_property
+    def labels(self) -> "LabelService":
+        """What turned out to be fraud."""
+        from shared.labels.service import LabelService
+
+        retention = timedelta(days=self.settings.history_retention_days)
+        return LabelService(self.database, self.scoring, utc_now, history_retention=retention)
 
 
 _services: Services | None = None

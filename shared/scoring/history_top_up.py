@@ -80,14 +80,19 @@ class HistoryTopUp:
         while True:
             async with self._database.connection() as conn:
                 scored = await repository.list_of_others(conn, model.id, after=position, limit=_SLICE)
-                events = await asyncio.to_thread(_events, model.online, scored)
+            events = await asyncio.to_thread(_events, model.online, scored)
+            last = len(scored) < _SLICE
+            async with self._database.transaction() as conn:
+                await self._history.take_label_turn(conn)  # what is known is read and told while nobody changes it
                 added += await self._history.add(conn, layout, list(events.values()))
-                known = [(events[row.id], row) for row in scored if row.actual_label is not None and row.id in events]
-                if known:
-                    labels = [bool(row.actual_label) for _, row in known]
-                    known_at = [row.labeled_at or row.created_at for _, row in known]
-                    await self._history.set_labels(conn, layout, [event for event, _ in known], labels, known_at)
-                last = len(scored) < _SLICE
+                known = await repository.list_known(conn, [row for row in scored if row.id in events])
+                await self._history.set_labels(
+                    conn,
+                    layout,
+                    [events[row.id] for row in known],
+                    [row.actual_label for row in known],
+                    [row.known_at for row in known],
+                )
                 await self._history.completed(conn, layout, until if last else min(until, scored[-1].created_at))
             if last:
                 return added

@@ -77,13 +77,20 @@ async def store(
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A transaction as it was scored, and what has become known of it."""
+    """A transaction as it was scored."""
 
     id: UUID
     created_at: datetime
     transaction: dict[str, Any]
-    actual_label: bool | None
-    labeled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What has become known of a prediction, and when."""
+
+    id: UUID
+    actual_label: bool
+    known_at: datetime
 
 
 async def list_of_others(conn: Connection, model_id: UUID, *, after: tuple[datetime, UUID], limit: int) -> list[Scored]:
@@ -91,6 +98,13 @@ async def list_of_others(conn: Connection, model_id: UUID, *, after: tuple[datet
     parameters = {"model_id": model_id, "after": after[0], "after_id": after[1], "limit": limit}
     rows = await (await conn.execute(_SQL["list_predictions_of_others"], parameters)).fetchall()
     return [Scored(**row) for row in rows]
+
+
+async def list_known(conn: Connection, scored: Sequence[Scored]) -> list[Labelled]:
+    """Those of which it is known by now whether they are fraud."""
+    parameters = {"ids": [row.id for row in scored], "created": [row.created_at for row in scored]}
+    rows = await (await conn.execute(_SQL["list_known_labels"], parameters)).fetchall()
+    return [Labelled(**row) for row in rows]
 
 
 async def ensure_partitions(conn: Connection, first_month: datetime, months: int) -> None:

@@ -1,12 +1,14 @@
 -- name: register_layout
--- The id of a layout, given one the first time. Nothing is returned when somebody else took the id or made the layout
+-- The id of a layout, given one the first time: its events bring the labels along that are known by then. Nothing is returned when somebody else took the id or made the layout
 -- in this moment: ask again.
 WITH known AS (
     SELECT id FROM history_layouts WHERE fingerprint = %(fingerprint)s
 ),
 created AS (
-    INSERT INTO history_layouts (id, fingerprint, columns)
-    SELECT (SELECT coalesce(max(id), 0) + 1 FROM history_layouts), %(fingerprint)s, %(columns)s::jsonb
+    INSERT INTO history_layouts (id, fingerprint, columns, labels_told)
+    SELECT
+        (SELECT coalesce(max(id), 0) + 1 FROM history_layouts), %(fingerprint)s, %(columns)s::jsonb,
+        (SELECT coalesce(max(id), 0) FROM prediction_labels)
     WHERE NOT EXISTS (SELECT FROM known)
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -56,6 +58,22 @@ WHERE e.layout = %(layout)s::smallint
   AND e.occurred_at = known.occurred_at
   AND e.id_hash = known.id_hash
   AND (e.label, e.known_at) IS DISTINCT FROM (known.label, known.known_at);
+
+-- name: take_label_turn
+-- Labels are recorded, and told to history, by one transaction at a time; until it ends.
+SELECT pg_advisory_xact_lock(7311842028);
+
+-- name: get_labels_told
+-- Up to which label a layout's events know them.
+SELECT labels_told
+FROM history_layouts
+WHERE id = %(layout)s::smallint;
+
+-- name: advance_labels_told
+-- A layout's events know more labels; never fewer.
+UPDATE history_layouts
+SET labels_told = greatest(labels_told, %(until)s)
+WHERE id = %(layout)s::smallint;
 
 -- name: copy_events
 -- Store a chunk of a backfill; the order of the columns is that of the records.

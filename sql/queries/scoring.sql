@@ -64,7 +64,7 @@ SELECT (SELECT id FROM production) AS production_id, (SELECT count(*) FROM store
 SELECT scored.*
 FROM ml_models AS other
 CROSS JOIN LATERAL (
-    SELECT id, created_at, input_features -> 'transaction' AS transaction, actual_label, labeled_at
+    SELECT id, created_at, input_features -> 'transaction' AS transaction
     FROM predictions
     WHERE model_id = other.id
       AND created_at >= %(after)s
@@ -75,6 +75,13 @@ CROSS JOIN LATERAL (
 WHERE other.id <> %(model_id)s
 ORDER BY scored.created_at, scored.id
 LIMIT %(limit)s;
+
+-- name: list_known_labels
+-- What is known of predictions whose label is, and since when.
+SELECT p.id, p.actual_label, coalesce(p.labeled_at, p.created_at) AS known_at
+FROM unnest(%(ids)s::uuid[], %(created)s::timestamptz[]) AS asked (id, created_at)
+JOIN predictions AS p ON p.id = asked.id AND p.created_at = asked.created_at
+WHERE p.actual_label IS NOT NULL;
 
 -- name: ensure_partitions
 -- Make the missing partitions of some months.

@@ -7,7 +7,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from shared.features.history.rows import EventRows, Labels
-from shared.platform.database import Connection, Row
+from shared.platform.database import Connection, Row, scalar
 from shared.platform.queries import queries
 
 _SQL = queries("history")
@@ -74,6 +74,22 @@ async def set_labels(conn: Connection, labels: Labels) -> int:
         "known": labels.known,
     }
     return (await conn.execute(_SQL["set_labels"], parameters)).rowcount
+
+
+async def take_label_turn(conn: Connection) -> None:
+    """Wait for the turn, and keep it until the transaction ends."""
+    await conn.execute(_SQL["take_label_turn"])
+
+
+async def labels_told(conn: Connection, layout: int) -> int:
+    """Up to which row of ``prediction_labels`` a layout's events know them."""
+    row = await (await conn.execute(_SQL["get_labels_told"], {"layout": layout})).fetchone()
+    return scalar(row, "labels_told")
+
+
+async def advance_labels_told(conn: Connection, layout: int, until: int) -> None:
+    """Move that number forward, never back."""
+    await conn.execute(_SQL["advance_labels_told"], {"layout": layout, "until": until})
 
 
 async def copy(conn: Connection, records: bytes) -> None:

@@ -157,6 +157,21 @@ class HistoryStore:
                     rows.payloads.append(payload)
         return rows
 
+    @staticmethod
+    async def take_label_turn(conn: Connection) -> None:
+        """Wait until nobody else records labels or tells history of them, and keep others waiting until the
+        transaction of ``conn`` ends. So history never goes back to an older label, and labels deadlock with nobody.
+        """
+        await repository.take_label_turn(conn)
+
+    async def labels_told(self, conn: Connection, layout: EventLayout) -> int:
+        """The layout's events know the rows of ``prediction_labels`` up to this id."""
+        return await repository.labels_told(conn, await self.layout_id(conn, layout))
+
+    async def told_labels(self, conn: Connection, layout: EventLayout, until: int) -> None:
+        """The layout's events know the rows of ``prediction_labels`` up to ``until`` now."""
+        await repository.advance_labels_told(conn, await self.layout_id(conn, layout), until)
+
     async def set_labels(
         self,
         conn: Connection,
