@@ -101,6 +101,7 @@ class LocalServices:
                     "AzureWebJobsStorage": blob,
                     "OIDC_ISSUER": self.issuer,
                     "FUNCTION_KEY_SHA256S": self.secrets.function_key_sha256,
+                    "WEBHOOK_SIGNING_KEY": self.secrets.webhook_signing_key,
                 },
                 port=self.ports["host"],
             )

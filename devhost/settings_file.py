@@ -42,6 +42,11 @@ class LocalSecrets:
         """What the app's settings hold of the machine key."""
         return hashlib.sha256(self.function_key.encode()).hexdigest()
 
+    @property
+    def webhook_signing_key(self) -> str:
+        """What secrets of webhooks derive from; made of the machine key, so that older state needs no new secret."""
+        return hashlib.sha256(f"webhooks:{self.function_key}".encode()).hexdigest()
+
     @classmethod
     def load(cls, path: Path) -> LocalSecrets:
         """Read them, making the file at the first use."""

@@ -4,12 +4,14 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.composition import get_services
+from functions.timers.watched import watched
 
 bp = df.Blueprint()
 
 
 @bp.timer_trigger(schedule="0 10 1 * * *", arg_name="timer", run_on_startup=False, use_monitor=True)
 @bp.function_name("make_partitions")
+@watched("make_partitions")
 async def make_partitions(timer: func.TimerRequest) -> None:
     """Every night: make the partitions of predictions and of history for the months ahead."""
     services = await get_services()
@@ -18,6 +20,7 @@ async def make_partitions(timer: func.TimerRequest) -> None:
 
 @bp.timer_trigger(schedule="30 * * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
 @bp.function_name("top_up_history")
+@watched("top_up_history")
 async def top_up_history(timer: func.TimerRequest) -> None:
     """Every minute: what one model scored becomes history of the others that may serve."""
     services = await get_services()
@@ -26,6 +29,7 @@ async def top_up_history(timer: func.TimerRequest) -> None:
 
 @bp.timer_trigger(schedule="0 20 1 * * *", arg_name="timer", run_on_startup=False, use_monitor=True)
 @bp.function_name("forget_history")
+@watched("forget_history")
 async def forget_history(timer: func.TimerRequest) -> None:
     """Every night: drop the months of history that are older than the retention."""
     services = await get_services()

@@ -15,6 +15,7 @@ import azure.functions as func
 
 from functions.composition import get_services
 from functions.orchestrations.training import admit_waiting
+from functions.timers.watched import watched
 from shared.platform.clock import utc_now
 from shared.platform.telemetry import get_logger
 
@@ -55,6 +56,7 @@ def remedy(status: df.OrchestrationRuntimeStatus | None) -> Remedy:
 @bp.timer_trigger(schedule="0 */5 * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
 @bp.durable_client_input(client_name="client")
 @bp.function_name("resume_orphaned_work")
+@watched("resume_orphaned_work")
 async def resume_orphaned_work(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
     """Every five minutes: feature sets and training jobs that nobody works on."""
     services, before = await get_services(), utc_now() - _GRACE

@@ -29,6 +29,11 @@ class Severity(StrEnum):
     WARNING = "WARNING"
     CRITICAL = "CRITICAL"
 
+    @property
+    def rank(self) -> int:
+        """0 for INFO, 2 for CRITICAL."""
+        return list(Severity).index(self)
+
 
 class AlertStatus(StrEnum):
     """Life of an alert; ACTIVE and ACKNOWLEDGED are open."""
@@ -43,7 +48,8 @@ class AlertStatus(StrEnum):
 class Signal:
     """Something is wrong. ``cause`` is its key: as long as an alert of the same cause is open, a signal refreshes it.
 
-    ``details`` are plain values for whoever investigates; never secrets or personal data.
+    ``details`` are plain values for whoever investigates; never secrets or personal data. ``retrain`` asks for the
+    model to be trained again.
     """
 
     cause: str
@@ -55,6 +61,8 @@ class Signal:
     details: Mapping[str, Any] = field(default_factory=dict)
     model_id: UUID | None = None
     source_id: UUID | None = None
+    rule_id: UUID | None = None
+    retrain: bool = False
 
 
 class Alert(BaseModel):
@@ -80,6 +88,10 @@ class Alert(BaseModel):
     resolved_by: UUID | None
     resolved_at: datetime | None
     resolution_notes: str | None
+    rule_id: UUID | None
+    quiet_windows: int
+    last_quiet_at: datetime | None
+    retraining_requested: bool
     triggered_retraining: bool
     retraining_job_id: UUID | None
     created_at: datetime

@@ -18,8 +18,14 @@ async def _one(conn: Connection, statement: str, parameters: Mapping[str, Any]) 
     return await (await conn.execute(_SQL[statement], parameters)).fetchone()
 
 
-async def report(conn: Connection, signal: Signal, now: datetime) -> Alert:
-    """The open alert of the signal's cause, made now or refreshed."""
+async def open_of(conn: Connection, cause: str) -> Alert | None:
+    """The open alert of a cause, held until the transaction ends."""
+    row = await _one(conn, "lock_open_alert", {"cause": cause})
+    return None if row is None else Alert.model_validate(row)
+
+
+async def report(conn: Connection, signal: Signal, now: datetime) -> tuple[Alert, bool]:
+    """The open alert of the signal's cause, and whether it was opened now rather than refreshed."""
     parameters = {
         "id": uuid4(),
         "model_id": signal.model_id,
@@ -31,15 +37,26 @@ async def report(conn: Connection, signal: Signal, now: datetime) -> Alert:
         "description": signal.description,
         "details": Jsonb(dict(signal.details)),
         "cause": signal.cause,
+        "rule_id": signal.rule_id,
+        "retrain": signal.retrain,
         "now": now,
     }
-    return Alert.model_validate(await _one(conn, "report_alert", parameters))
+    row = await _one(conn, "report_alert", parameters)
+    assert row is not None
+    return Alert.model_validate(row), row["opened"]
 
 
-async def clear(conn: Connection, cause: str, notes: str, now: datetime) -> UUID | None:
-    """Resolve the open alert of a cause; its id, None where there is none."""
-    row = await _one(conn, "clear_alert", {"cause": cause, "notes": notes, "now": now})
-    return None if row is None else row["id"]
+async def clear(conn: Connection, cause: str, notes: str, *, windows: int, at: datetime, now: datetime) -> Alert | None:
+    """Count a quiet window of the cause's open alert, which may resolve it; None where none is open."""
+    parameters = {"cause": cause, "notes": notes, "windows": windows, "at": at, "now": now}
+    row = await _one(conn, "clear_alert", parameters)
+    return None if row is None else Alert.model_validate(row)
+
+
+async def closed_at(conn: Connection, cause: str) -> datetime | None:
+    """When the newest alert of a cause was settled."""
+    row = await _one(conn, "last_closed_alert", {"cause": cause})
+    return None if row is None else row["closed_at"]
 
 
 async def get(conn: Connection, alert_id: UUID, *, lock: bool = False) -> Alert | None:

@@ -1,9 +1,11 @@
 """Use cases of alerts."""
 
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from shared.alerts import repository
+from shared.alerts import deliveries, repository
+from shared.alerts.messages import Event
 from shared.alerts.model import Alert, AlertStatus, Severity, Signal, Source, check_move
 from shared.audit import service as audit
 from shared.audit.model import Origin
@@ -20,6 +22,24 @@ _GONE: Final = "resolved by itself: the cause is gone"
 _log = get_logger("alerts")
 
 
+async def report(conn: Connection, signal: Signal, now: datetime) -> Alert:
+    """:meth:`AlertService.report` within a transaction of the caller's."""
+    before = await repository.open_of(conn, signal.cause)
+    alert, opened = await repository.report(conn, signal, now)
+    if opened:
+        await deliveries.queue(conn, alert, Event.OPENED, now)
+    elif before is not None and before.severity.rank < alert.severity.rank:
+        await deliveries.queue(conn, alert, Event.ESCALATED, now)
+    return alert
+
+
+async def clear(conn: Connection, cause: str, *, windows: int, at: datetime, now: datetime) -> None:
+    """:meth:`AlertService.clear` within a transaction of the caller's."""
+    alert = await repository.clear(conn, cause, _GONE, windows=windows, at=at, now=now)
+    if alert is not None and alert.status is AlertStatus.RESOLVED:
+        await deliveries.queue(conn, alert, Event.RESOLVED, now)
+
+
 class AlertService:
     """Noticing that something is wrong, and settling it."""
 
@@ -27,30 +47,37 @@ class AlertService:
         self._database = database
         self._clock = clock
 
-    async def report(self, signal: Signal) -> None:
-        """Open an alert, or refresh the one that is open for the same cause.
+    async def report(self, signal: Signal) -> Alert | None:
+        """Open an alert, or refresh the one that is open for the same cause; webhooks are told of the former, and when
+        it has become more severe.
 
         Never raises because the database is away: whoever reports has other work to do, and the log has the signal.
         """
         try:
-            async with self._database.connection() as conn:
-                alert = await repository.report(conn, signal, self._clock())
+            async with self._database.transaction() as conn:
+                alert = await report(conn, signal, self._clock())
         except Unavailable:
             _log.error(ALERT_NOT_REPORTED, cause=signal.cause, severity=signal.severity.value)
-        else:
-            _log.warning(
-                ALERT_REPORTED,
-                alert_id=str(alert.id),
-                cause=signal.cause,
-                severity=alert.severity.value,
-                occurrences=alert.occurrences,
-            )
+            return None
+        _log.warning(
+            ALERT_REPORTED,
+            alert_id=str(alert.id),
+            cause=signal.cause,
+            severity=alert.severity.value,
+            occurrences=alert.occurrences,
+        )
+        return alert
 
-    async def clear(self, cause: str) -> None:
-        """The cause is gone: its open alert, if any, is resolved. Never raises because the database is away."""
+    async def clear(self, cause: str, *, windows: int = 1, at: datetime | None = None) -> None:
+        """The cause was not there: after ``windows`` such windows in a row its open alert, if any, is resolved.
+
+        Never raises because the database is away.
+
+        :param at: the end of the window, which counts once however often it is told; default now.
+        """
         try:
-            async with self._database.connection() as conn:
-                await repository.clear(conn, cause, _GONE, self._clock())
+            async with self._database.transaction() as conn:
+                await clear(conn, cause, windows=windows, at=at or self._clock(), now=self._clock())
         except Unavailable:
             _log.warning(ALERT_NOT_REPORTED, cause=cause, severity="none")
 
@@ -86,6 +113,7 @@ class AlertService:
         async with self._database.transaction() as conn:
             before = await self._movable(conn, alert_id, AlertStatus.ACKNOWLEDGED)
             after = await repository.acknowledge(conn, alert_id, caller.user_id, self._clock())
+            await deliveries.queue(conn, after, Event.ACKNOWLEDGED, self._clock())
             await self._audit(conn, before, after, caller, origin)
         return after
 
@@ -98,6 +126,8 @@ class AlertService:
         async with self._database.transaction() as conn:
             before = await self._movable(conn, alert_id, status)
             after = await repository.close(conn, alert_id, status, caller.user_id, notes, self._clock())
+            event = Event.RESOLVED if status is AlertStatus.RESOLVED else Event.DISMISSED
+            await deliveries.queue(conn, after, event, self._clock())
             await self._audit(conn, before, after, caller, origin)
         return after
 

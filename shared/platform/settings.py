@@ -69,13 +69,20 @@ class Settings(BaseSettings):
     )
     scoring_deadline_seconds: float = Field(5.0, gt=0, description="Longest a transaction waits for its answer.")
 
+    webhook_signing_key: SecretStr | None = Field(
+        None, min_length=32, description="What secrets of webhooks derive from, 32 characters or more."
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Whether webhooks may be http and go to addresses that are not public."
+    )
+
     @field_validator("bootstrap_admins", "function_key_sha256s", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return frozenset(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
     @field_validator("blob_connection_string", "blob_account_url", "oidc_jwks_url", "dask_scheduler_address",
-                     "applicationinsights_connection_string", mode="before")  # fmt: skip
+                     "applicationinsights_connection_string", "webhook_signing_key", mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -1,16 +1,27 @@
+-- name: lock_open_alert
+-- The open alert of a cause, held until the transaction ends.
+SELECT *
+FROM alerts
+WHERE cause = %(cause)s
+  AND status IN ('ACTIVE', 'ACKNOWLEDGED')
+FOR UPDATE;
+
 -- name: report_alert
 -- An alert for a cause, or one more occurrence of the alert that is open for it. Severity never falls while it is open.
 INSERT INTO alerts AS a (
-    id, model_id, source_type, source_id, alert_type, severity, title, description, details, cause, last_seen_at,
-    created_at
+    id, model_id, source_type, source_id, alert_type, severity, title, description, details, cause, rule_id,
+    retraining_requested, last_seen_at, created_at
 )
 VALUES (
     %(id)s, %(model_id)s, %(source_type)s, %(source_id)s, %(alert_type)s, %(severity)s, %(title)s, %(description)s,
-    %(details)s, %(cause)s, %(now)s, %(now)s
+    %(details)s, %(cause)s, %(rule_id)s, %(retrain)s, %(now)s, %(now)s
 )
 ON CONFLICT (cause) WHERE status IN ('ACTIVE', 'ACKNOWLEDGED') DO UPDATE
 SET occurrences = a.occurrences + 1,
     last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at),
+    quiet_windows = 0,
+    last_quiet_at = NULL,
+    retraining_requested = a.retraining_requested OR excluded.retraining_requested,
     source_id = excluded.source_id,
     severity = CASE
         WHEN array_position(ARRAY['INFO', 'WARNING', 'CRITICAL'], excluded.severity::text)
@@ -20,17 +31,27 @@ SET occurrences = a.occurrences + 1,
     title = excluded.title,
     description = excluded.description,
     details = excluded.details
-RETURNING *;
+RETURNING *, (xmax = 0) AS opened;
 
 -- name: clear_alert
--- The open alert of a cause that is gone is resolved by itself.
-UPDATE alerts
-SET status = 'RESOLVED',
-    resolved_at = %(now)s,
-    resolution_notes = %(notes)s
+-- One more window without the cause; after enough of them the open alert is resolved by itself. A window counts once.
+UPDATE alerts AS a
+SET quiet_windows = a.quiet_windows + 1,
+    last_quiet_at = %(at)s,
+    status = CASE WHEN a.quiet_windows + 1 >= %(windows)s THEN 'RESOLVED' ELSE a.status END,
+    resolved_at = CASE WHEN a.quiet_windows + 1 >= %(windows)s THEN %(now)s::timestamptz END,
+    resolution_notes = CASE WHEN a.quiet_windows + 1 >= %(windows)s THEN %(notes)s::text END
+WHERE a.cause = %(cause)s
+  AND a.status IN ('ACTIVE', 'ACKNOWLEDGED')
+  AND (a.last_quiet_at IS NULL OR a.last_quiet_at < %(at)s)
+RETURNING *;
+
+-- name: last_closed_alert
+-- When the newest alert of a cause was settled.
+SELECT max(resolved_at) AS closed_at
+FROM alerts
 WHERE cause = %(cause)s
-  AND status IN ('ACTIVE', 'ACKNOWLEDGED')
-RETURNING id;
+  AND status IN ('RESOLVED', 'DISMISSED');
 
 -- name: get_alert
 -- One alert.

@@ -1,4 +1,4 @@
-"""alert_rules, alert_rule_states, alert_webhooks, alert_deliveries; alerts.rule_id, retraining_requested, quiet_windows.
+"""alert_rules, alert_rule_states, alert_webhooks, alert_deliveries; what alerts know of rules and quiet windows.
 
 Reason: people set their own limits on the figures of monitoring; an alert reaches them where they work, each message
 written in the transaction that changed the alert and delivered from there until it arrives; an alert that comes and
