@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from math import ceil
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import azure.functions as func
@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.audit.model import Origin
 from shared.platform.errors import FieldError, InvalidContent, Malformed, TooLarge, UnsupportedMedia, invalid_field
+from shared.platform.listing import Page
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+NEWEST_FIRST: Final = "-created_at"
 _MOST_DETAILS: Final = 100
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What pydantic says in the terms of Python, said in those of JSON.
@@ -38,6 +40,14 @@ class PageQuery(BaseModel):
 
     page: int = Field(1, ge=1, le=1_000_000)
     page_size: int = Field(20, ge=1, le=100)
+
+    def filters(self) -> dict[str, Any]:
+        """What a subclass adds, save the order."""
+        return self.model_dump(exclude={"page", "page_size", "sort"})
+
+    def of(self, sort: str) -> Page:
+        """This page of a list in this order."""
+        return Page(self.page_size, self.offset, sort)
 
     @property
     def offset(self) -> int:

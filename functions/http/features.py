@@ -1,5 +1,6 @@
 """Feature sets: compute, list, look at."""
 
+from typing import Literal
 from uuid import UUID
 
 import azure.durable_functions as df
@@ -7,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from functions.answers.features import FEATURE_SET, LISTED_FEATURE_SET, DocumentSchemas, FeaturePreview
 from functions.endpoint import Call, Reply, accepted, endpoint
-from functions.requests import PageQuery
+from functions.requests import NEWEST_FIRST, PageQuery
 from functions.responses import Document
-from shared.features.model import FeatureSetRequest, FeatureSetStatus
+from shared.features.model import FeatureSetFilter, FeatureSetRequest, FeatureSetStatus
 from shared.features.plan import FeaturePlan
 from shared.features.schemas import document_schemas
 from shared.platform.errors import Conflict, Unavailable
@@ -18,10 +19,13 @@ bp = df.Blueprint()
 
 
 class FeatureSetQuery(PageQuery):
-    """Filters of the list."""
+    """Filters and order of the list."""
 
     status: FeatureSetStatus | None = None
     dataset_id: UUID | None = None
+    name: str | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
+    created_by: UUID | None = None
+    sort: Literal["created_at", "-created_at", "name", "-name", "status", "-status"] = NEWEST_FIRST
 
 
 class PreviewQuery(BaseModel):
@@ -71,16 +75,14 @@ async def get_feature_schemas(call: Call) -> Reply:
     bp,
     "GET",
     "features/sets",
-    summary="List feature sets, newest first",
+    summary="List feature sets",
     query=FeatureSetQuery,
     response=[LISTED_FEATURE_SET],
 )
 async def list_feature_sets(call: Call) -> Reply:
     """One page, without configurations and reports."""
     query: FeatureSetQuery = call.query
-    found, total = await call.services.features.list_page(
-        status=query.status, dataset_id=query.dataset_id, limit=query.page_size, offset=query.offset
-    )
+    found, total = await call.services.features.list_page(FeatureSetFilter(**query.filters()), query.of(query.sort))
     return Reply([LISTED_FEATURE_SET(row) for row in found], pagination=query.pagination(total))
 
 

@@ -1,7 +1,7 @@
 """Models: look, set baselines, promote, roll back, archive."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import azure.durable_functions as df
@@ -9,11 +9,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 
 from functions.answers.models import MODEL, PROMOTED, TRANSITION, Comparison, ModelFigures, PromotionTrial
 from functions.endpoint import Call, Reply, endpoint
-from functions.requests import PageQuery
+from functions.requests import NEWEST_FIRST, PageQuery
 from functions.responses import Document
 from shared.platform.errors import Conflict, NotFound
 from shared.registry.lifecycle import ModelStatus
-from shared.registry.model import ArchiveRequest, PromotionRequest, Reasoned
+from shared.registry.model import ArchiveRequest, ModelFilter, PromotionRequest, Reasoned
 from shared.registry.promotion import Trial
 from shared.registry.rules import Baseline, ChampionRule, NewBaselines, NewChampionRules
 from shared.training.report import CONTENT_SECURITY_POLICY
@@ -22,10 +22,26 @@ bp = df.Blueprint()
 
 
 class ModelQuery(PageQuery):
-    """Filters of the registry."""
+    """Filters and order of the registry."""
 
     status: ModelStatus | None = None
     algorithm: str | None = Field(None, max_length=100)
+    name: str | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
+    created_by: UUID | None = None
+    created_since: AwareDatetime | None = Field(None, description="From this time on.")
+    created_until: AwareDatetime | None = Field(None, description="Before this time.")
+    sort: Literal[
+        "created_at",
+        "-created_at",
+        "updated_at",
+        "-updated_at",
+        "name",
+        "-name",
+        "algorithm",
+        "-algorithm",
+        "status",
+        "-status",
+    ] = NEWEST_FIRST
 
 
 class TimeQuery(BaseModel):
@@ -64,13 +80,11 @@ class PromoteQuery(BaseModel):
     dry_run: bool = Field(False, description="Answer what would happen and change nothing.")
 
 
-@endpoint(bp, "GET", "models", summary="List models, newest first", query=ModelQuery, response=[MODEL])
+@endpoint(bp, "GET", "models", summary="List models", query=ModelQuery, response=[MODEL])
 async def list_models(call: Call) -> Reply:
     """One page of the registry."""
     query: ModelQuery = call.query
-    models, total = await call.services.registry.list_page(
-        status=query.status, algorithm=query.algorithm, limit=query.page_size, offset=query.offset
-    )
+    models, total = await call.services.registry.list_page(ModelFilter(**query.filters()), query.of(query.sort))
     return Reply([MODEL(model) for model in models], pagination=query.pagination(total))
 
 

@@ -1,25 +1,32 @@
 """Training jobs and the algorithm library."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import azure.durable_functions as df
+from pydantic import Field
 
 from functions.answers.training import JOB, AlgorithmCard
 from functions.endpoint import Call, Reply, accepted, endpoint
-from functions.requests import PageQuery
+from functions.requests import NEWEST_FIRST, PageQuery
 from shared.platform.errors import Conflict, Unavailable
-from shared.training.model import JobStatus, TrainingJob, TrainingRequest
+from shared.training.model import JobFilter, JobStatus, TrainingJob, TrainingRequest
 from shared.users.model import Caller, Role
 
 bp = df.Blueprint()
 
 
 class JobQuery(PageQuery):
-    """Filters of the list of jobs."""
+    """Filters and order of the list of jobs."""
 
     status: JobStatus | None = None
     feature_set_id: UUID | None = None
+    algorithm: str | None = Field(None, max_length=100)
+    name: str | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
+    created_by: UUID | None = None
+    sort: Literal["created_at", "-created_at", "name", "-name", "algorithm", "-algorithm", "status", "-status"] = (
+        NEWEST_FIRST
+    )
 
 
 @endpoint(
@@ -30,13 +37,11 @@ async def list_algorithms(call: Call) -> Reply:
     return Reply(call.services.training.algorithms())
 
 
-@endpoint(bp, "GET", "training/jobs", summary="List training jobs, newest first", query=JobQuery, response=[JOB])
+@endpoint(bp, "GET", "training/jobs", summary="List training jobs", query=JobQuery, response=[JOB])
 async def list_training_jobs(call: Call) -> Reply:
     """One page, without curves and tracebacks."""
     query: JobQuery = call.query
-    jobs, total = await call.services.training.list_page(
-        status=query.status, feature_set_id=query.feature_set_id, limit=query.page_size, offset=query.offset
-    )
+    jobs, total = await call.services.training.list_page(JobFilter(**query.filters()), query.of(query.sort))
     return Reply([_shown(job, call.caller) for job in jobs], pagination=query.pagination(total))
 
 

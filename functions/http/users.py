@@ -1,11 +1,14 @@
 """Users: oneself, and what administrators do."""
 
+from typing import Literal
+
 import azure.durable_functions as df
+from pydantic import Field
 
 from functions.endpoint import Call, Reply, endpoint
-from functions.requests import PageQuery
+from functions.requests import NEWEST_FIRST, PageQuery
 from shared.platform.errors import Conflict
-from shared.users.model import User, UserPatch
+from shared.users.model import User, UserFilter, UserPatch, UserRole
 
 bp = df.Blueprint()
 
@@ -17,11 +20,23 @@ async def get_me(call: Call) -> Reply:
     return Reply(await call.services.users.get(call.caller.user_id))
 
 
-@endpoint(bp, "GET", "users", summary="List users, newest first", query=PageQuery, response=list[User])
+class UserQuery(PageQuery):
+    """Filters and order of the list."""
+
+    role: UserRole | None = None
+    is_active: bool | None = None
+    search: str | None = Field(
+        None, min_length=1, max_length=255, description="A part of the e-mail address or the name, in any case."
+    )
+    sort: Literal["created_at", "-created_at", "email", "-email", "role", "-role"] = NEWEST_FIRST
+
+
+@endpoint(bp, "GET", "users", summary="List users", query=UserQuery, response=list[User])
 async def list_users(call: Call) -> Reply:
     """One page of users."""
-    users, total = await call.services.users.list_page(limit=call.query.page_size, offset=call.query.offset)
-    return Reply(users, pagination=call.query.pagination(total))
+    query: UserQuery = call.query
+    users, total = await call.services.users.list_page(UserFilter(**query.filters()), query.of(query.sort))
+    return Reply(users, pagination=query.pagination(total))
 
 
 @endpoint(

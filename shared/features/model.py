@@ -6,9 +6,10 @@ Life of a feature set::
        └──────────> └────────> FAILED
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -155,6 +156,19 @@ class FeatureSet(BaseModel):
 def orchestration_id_of(feature_set_id: UUID) -> str:
     """Instance id of the orchestration that computes a feature set."""
     return f"features-{feature_set_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSetFilter:
+    """Which feature sets; None is any. ``name`` is a part of the name in any case."""
+
+    status: FeatureSetStatus | None = None
+    dataset_id: UUID | None = None
+    name: str | None = None
+    created_by: UUID | None = None
+
+
+ANY_FEATURE_SET: Final = FeatureSetFilter()
 
 
 class FeatureSetFiles:

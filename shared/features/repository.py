@@ -1,6 +1,7 @@
 """Rows of ``feature_sets``."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,16 +12,23 @@ from shared.features.config import FeatureConfig
 from shared.features.model import (
     FeatureSet,
     FeatureSetFiles,
+    FeatureSetFilter,
     FeatureSetRequest,
-    FeatureSetStatus,
     Progress,
     SourceDataset,
     orchestration_id_of,
 )
-from shared.platform.database import Connection, Row, scalar
+from shared.platform.database import Connection, Row
+from shared.platform.listing import Listing, Page
 from shared.platform.queries import queries
 
 _SQL = queries("features")
+_FEATURE_SETS = Listing(
+    _SQL["list_feature_sets"],
+    _SQL["count_feature_sets"],
+    table="fs",
+    sorts={"created_at": "created_at", "name": "name", "status": "status"},
+)
 
 
 async def _row(conn: Connection, statement: str, parameters: Mapping[str, Any]) -> Row | None:
@@ -66,14 +74,9 @@ async def get(conn: Connection, feature_set_id: UUID, *, lock: bool = False) -> 
     return await _feature_set(conn, statement, {"feature_set_id": feature_set_id})
 
 
-async def list_page(
-    conn: Connection, *, status: FeatureSetStatus | None, dataset_id: UUID | None, limit: int, offset: int
-) -> tuple[list[FeatureSet], int]:
-    """One page without configuration and reports, newest first, and how many the filters leave."""
-    filters = {"status": status, "dataset_id": dataset_id}
-    page = {**filters, "limit": limit, "offset": offset}
-    rows = await (await conn.execute(_SQL["list_feature_sets"], page)).fetchall()
-    total = scalar(await _row(conn, "count_feature_sets", filters), "total")
+async def list_page(conn: Connection, which: FeatureSetFilter, page: Page) -> tuple[list[FeatureSet], int]:
+    """One page without configuration and reports, and how many the filters leave."""
+    rows, total = await _FEATURE_SETS.read(conn, asdict(which), page)
     return [FeatureSet.model_validate(row) for row in rows], total
 
 

@@ -17,7 +17,14 @@ from shared.features.compatibility import require_fit, require_sound
 from shared.features.config import FeatureConfig
 from shared.features.inference import infer_config
 from shared.features.labels import require_learnable
-from shared.features.model import FeatureSet, FeatureSetFiles, FeatureSetRequest, FeatureSetStatus
+from shared.features.model import (
+    ANY_FEATURE_SET,
+    FeatureSet,
+    FeatureSetFiles,
+    FeatureSetFilter,
+    FeatureSetRequest,
+    FeatureSetStatus,
+)
 from shared.features.plan import FeaturePlan
 from shared.features.stages import FeatureStages
 from shared.features.transform_stages import ROWS_AT_ONCE
@@ -25,6 +32,7 @@ from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
 from shared.platform.errors import Conflict, NotFound, invalid_field
+from shared.platform.listing import FIRST_PAGE, Page
 from shared.users.model import Caller
 
 
@@ -121,11 +129,11 @@ class FeatureService:
         return found
 
     async def list_page(
-        self, *, status: FeatureSetStatus | None, dataset_id: UUID | None, limit: int, offset: int
+        self, which: FeatureSetFilter = ANY_FEATURE_SET, page: Page = FIRST_PAGE
     ) -> tuple[list[FeatureSet], int]:
-        """One page of feature sets, newest first, and how many the filters leave."""
+        """One page of feature sets, and how many the filters leave."""
         async with self._database.connection() as conn:
-            return await repository.list_page(conn, status=status, dataset_id=dataset_id, limit=limit, offset=offset)
+            return await repository.list_page(conn, which, page)
 
     async def unfinished(self, before: datetime) -> list[tuple[UUID, str]]:
         """Ids and orchestrations of sets that were asked for before ``before`` and have not ended."""

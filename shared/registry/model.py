@@ -1,7 +1,8 @@
 """Models and the steps of their life."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +38,23 @@ class Model(BaseModel):
     created_by: UUID | None
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFilter:
+    """Which models; None is any. ``name`` is a part of the name in any case; ``created_since`` is included,
+    ``created_until`` is not.
+    """
+
+    status: ModelStatus | None = None
+    algorithm: str | None = None
+    name: str | None = None
+    created_by: UUID | None = None
+    created_since: datetime | None = None
+    created_until: datetime | None = None
+
+
+ANY_MODEL: Final = ModelFilter()
 
 
 class PromotionRequest(BaseModel):

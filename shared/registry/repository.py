@@ -1,19 +1,33 @@
 """Rows of ``ml_models``, ``baselines``, ``champion_rules`` and ``model_promotions``."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from shared.platform.database import Connection, Row, scalar
+from shared.platform.database import Connection, Row
+from shared.platform.listing import Listing, Page
 from shared.platform.queries import queries
 from shared.registry.lifecycle import ModelStatus
-from shared.registry.model import Model, Transition
+from shared.registry.model import Model, ModelFilter, Transition
 from shared.registry.rules import Baseline, ChampionRule, NewBaseline, NewChampionRule
 
 _SQL = queries("registry")
+_MODELS = Listing(
+    _SQL["list_models"],
+    _SQL["count_models"],
+    table="m",
+    sorts={
+        "created_at": "created_at",
+        "updated_at": "updated_at",
+        "name": "name",
+        "algorithm": "algorithm",
+        "status": "status",
+    },
+)
 
 
 async def _one(conn: Connection, statement: str, parameters: Mapping[str, Any]) -> Row | None:
@@ -110,13 +124,9 @@ async def list_transitions(conn: Connection, model_id: UUID) -> list[Transition]
     return [Transition.model_validate(row) for row in rows]
 
 
-async def list_page(
-    conn: Connection, *, status: ModelStatus | None, algorithm: str | None, limit: int, offset: int
-) -> tuple[list[Model], int]:
-    """One page, newest first, and the number of models that the filters leave."""
-    filters = {"status": status, "algorithm": algorithm}
-    rows = await (await conn.execute(_SQL["list_models"], {**filters, "limit": limit, "offset": offset})).fetchall()
-    total = scalar(await _one(conn, "count_models", filters), "total")
+async def list_page(conn: Connection, which: ModelFilter, page: Page) -> tuple[list[Model], int]:
+    """One page, and the number of models that the filters leave."""
+    rows, total = await _MODELS.read(conn, asdict(which), page)
     return [Model.model_validate(row) for row in rows], total
 
 

@@ -9,11 +9,12 @@ from shared.audit import service as audit
 from shared.audit.model import Origin
 from shared.platform.database import Connection, Database
 from shared.platform.errors import FieldError, InvalidContent, NotFound
+from shared.platform.listing import FIRST_PAGE, Page
 from shared.registry import lineage_repository, repository
 from shared.registry.comparison import compare
 from shared.registry.gate import faulty_baselines, faulty_rules
 from shared.registry.lifecycle import ModelStatus
-from shared.registry.model import Model, Transition, found
+from shared.registry.model import ANY_MODEL, Model, ModelFilter, Transition, found
 from shared.registry.provenance import DatasetLineage, Descendant, Provenance, SourceDataset
 from shared.registry.rules import Baseline, ChampionRule, NewBaseline, NewChampionRule
 from shared.users.model import Caller
@@ -49,12 +50,10 @@ class RegistryService:
             raise NotFound("no model is in production" if at is None else "no model was in production at this time")
         return model
 
-    async def list_page(
-        self, *, status: ModelStatus | None, algorithm: str | None, limit: int, offset: int
-    ) -> tuple[list[Model], int]:
-        """One page of models, newest first, and how many the filters leave."""
+    async def list_page(self, which: ModelFilter = ANY_MODEL, page: Page = FIRST_PAGE) -> tuple[list[Model], int]:
+        """One page of models, and how many the filters leave."""
         async with self._database.connection() as conn:
-            return await repository.list_page(conn, status=status, algorithm=algorithm, limit=limit, offset=offset)
+            return await repository.list_page(conn, which, page)
 
     async def history(self, model_id: UUID) -> list[Transition]:
         """Every step of a model's life, newest first."""

@@ -1,5 +1,6 @@
 """Training jobs: what is asked for, what is stored, and the states a job passes through."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -147,6 +148,20 @@ class TrainingJob(BaseModel):
             return None
         eta = self.metrics.get("eta_seconds")
         return None if eta is None else float(eta)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs; None is any. ``name`` is a part of the name in any case."""
+
+    status: JobStatus | None = None
+    feature_set_id: UUID | None = None
+    algorithm: str | None = None
+    name: str | None = None
+    created_by: UUID | None = None
+
+
+ANY_JOB: Final = JobFilter()
 
 
 class FeatureSetSource(BaseModel):

@@ -1,17 +1,19 @@
 """Rows of ``training_jobs``, and the row of ``ml_models`` that a job ends in."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from shared.platform.database import Connection, Row, scalar
+from shared.platform.database import Connection, Row
+from shared.platform.listing import Listing, Page
 from shared.platform.queries import queries
 from shared.training.model import (
     FeatureSetSource,
-    JobStatus,
+    JobFilter,
     TrainedModel,
     TrainingJob,
     TrainingRequest,
@@ -21,6 +23,12 @@ from shared.training.model import (
 from shared.training.search import Search
 
 _SQL = queries("training")
+_JOBS = Listing(
+    _SQL["list_jobs"],
+    _SQL["count_jobs"],
+    table="job",
+    sorts={"created_at": "created_at", "name": "name", "algorithm": "algorithm", "status": "status"},
+)
 
 
 async def _one(conn: Connection, statement: str, parameters: Mapping[str, Any]) -> Row | None:
@@ -68,13 +76,9 @@ async def get_job(conn: Connection, job_id: UUID, *, lock: bool = False) -> Trai
     return await _job(conn, "lock_job" if lock else "get_job", {"job_id": job_id})
 
 
-async def list_jobs(
-    conn: Connection, *, status: JobStatus | None, feature_set_id: UUID | None, limit: int, offset: int
-) -> tuple[list[TrainingJob], int]:
-    """One page without curves, newest first, and the number of jobs that the filters leave."""
-    filters = {"status": status, "feature_set_id": feature_set_id}
-    rows = await (await conn.execute(_SQL["list_jobs"], {**filters, "limit": limit, "offset": offset})).fetchall()
-    total = scalar(await _one(conn, "count_jobs", filters), "total")
+async def list_jobs(conn: Connection, which: JobFilter, page: Page) -> tuple[list[TrainingJob], int]:
+    """One page without curves, and the number of jobs that the filters leave."""
+    rows, total = await _JOBS.read(conn, asdict(which), page)
     return [TrainingJob.model_validate(row) for row in rows], total
 
 

@@ -16,9 +16,10 @@ from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
 from shared.platform.errors import Conflict, NotFound, invalid_field
+from shared.platform.listing import FIRST_PAGE, Page
 from shared.training import repository
 from shared.training.algorithms import algorithm, catalogue, parse
-from shared.training.model import FeatureSetSource, JobStatus, TrainingJob, TrainingRequest
+from shared.training.model import ANY_JOB, FeatureSetSource, JobFilter, JobStatus, TrainingJob, TrainingRequest
 from shared.training.search_space import plan_search
 from shared.training.threshold import WITHOUT_LABELS, Fixed
 from shared.users.model import Caller
@@ -136,14 +137,10 @@ class TrainingService:
             raise NotFound("no training job has this id", target="job_id")
         return job
 
-    async def list_page(
-        self, *, status: JobStatus | None, feature_set_id: UUID | None, limit: int, offset: int
-    ) -> tuple[list[TrainingJob], int]:
-        """One page of jobs without curves, newest first, and how many the filters leave."""
+    async def list_page(self, which: JobFilter = ANY_JOB, page: Page = FIRST_PAGE) -> tuple[list[TrainingJob], int]:
+        """One page of jobs without curves, and how many the filters leave."""
         async with self._database.connection() as conn:
-            return await repository.list_jobs(
-                conn, status=status, feature_set_id=feature_set_id, limit=limit, offset=offset
-            )
+            return await repository.list_jobs(conn, which, page)
 
     async def unfinished(self, before: datetime) -> list[tuple[UUID, str]]:
         """Ids and orchestrations of jobs that were asked for before ``before`` and have not ended."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -55,6 +56,18 @@ class User(BaseModel):
     is_active: bool
     created_at: datetime
     last_login_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserFilter:
+    """Which users; None is any. ``search`` is a part of the e-mail address or the name, in any case."""
+
+    role: UserRole | None = None
+    is_active: bool | None = None
+    search: str | None = None
+
+
+ANY_USER: Final = UserFilter()
 
 
 class UserPatch(BaseModel):

@@ -1,13 +1,21 @@
 """Rows of ``users``."""
 
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
-from shared.platform.database import Connection, Row, scalar
+from shared.platform.database import Connection, Row
+from shared.platform.listing import Listing, Page
 from shared.platform.queries import queries
-from shared.users.model import User, UserRole
+from shared.users.model import User, UserFilter, UserRole
 
 _SQL = queries("users")
+_USERS = Listing(
+    _SQL["list_users"],
+    _SQL["count_users"],
+    table="u",
+    sorts={"created_at": "created_at", "email": "email", "role": "role"},
+)
 
 
 def _user(row: Row | None) -> User | None:
@@ -57,12 +65,7 @@ async def update(conn: Connection, user_id: UUID, *, role: UserRole, is_active: 
     return User.model_validate(await (await conn.execute(_SQL["update_user"], parameters)).fetchone())
 
 
-async def list_page(conn: Connection, *, limit: int, offset: int) -> list[User]:
-    """One page, newest first."""
-    rows = await (await conn.execute(_SQL["list_users"], {"limit": limit, "offset": offset})).fetchall()
-    return [User.model_validate(row) for row in rows]
-
-
-async def count(conn: Connection) -> int:
-    """How many users there are."""
-    return scalar(await (await conn.execute(_SQL["count_users"])).fetchone(), "total")
+async def list_page(conn: Connection, which: UserFilter, page: Page) -> tuple[list[User], int]:
+    """One page, and the number of users that the filters leave."""
+    rows, total = await _USERS.read(conn, asdict(which), page)
+    return [User.model_validate(row) for row in rows], total

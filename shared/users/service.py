@@ -11,8 +11,19 @@ from shared.platform.clock import Clock
 from shared.platform.database import Database
 from shared.platform.errors import Conflict, Forbidden, NotFound
 from shared.platform.identity import Claims
+from shared.platform.listing import FIRST_PAGE, Page
 from shared.users import repository
-from shared.users.model import Caller, Deactivated, Role, User, UserPatch, UserRole, leaves_no_admin
+from shared.users.model import (
+    ANY_USER,
+    Caller,
+    Deactivated,
+    Role,
+    User,
+    UserFilter,
+    UserPatch,
+    UserRole,
+    leaves_no_admin,
+)
 
 
 class UserService:
@@ -86,10 +97,10 @@ class UserService:
             raise NotFound("no user has this id", target="user_id")
         return user
 
-    async def list_page(self, *, limit: int, offset: int) -> tuple[list[User], int]:
-        """One page of users, newest first, and the total."""
+    async def list_page(self, which: UserFilter = ANY_USER, page: Page = FIRST_PAGE) -> tuple[list[User], int]:
+        """One page of users, and how many the filters leave."""
         async with self._database.connection() as conn:
-            return await repository.list_page(conn, limit=limit, offset=offset), await repository.count(conn)
+            return await repository.list_page(conn, which, page)
 
     async def change(self, user_id: UUID, patch: UserPatch, *, caller: Caller, origin: Origin) -> User:
         """Give a role, activate or deactivate; takes effect with the user's next request.

@@ -24,23 +24,32 @@ WHERE id = %(feature_set_id)s
 FOR UPDATE;
 
 -- name: list_feature_sets
--- One page without the large documents, newest first.
+-- One page without the large documents. The ids are found first, in an index.
 SELECT
-    id, dataset_id, name, description, status, storage_path, input_rows, feature_count, selected_feature_count,
+    fs.id, dataset_id, name, description, status, storage_path, input_rows, feature_count, selected_feature_count,
     error_message, processing_time_seconds, progress, content_hash, plan_given, plan_of, orchestration_id, created_by,
     created_at, completed_at
-FROM feature_sets
-WHERE (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(dataset_id)s::uuid IS NULL OR dataset_id = %(dataset_id)s)
-ORDER BY created_at DESC, id
-LIMIT %(limit)s OFFSET %(offset)s;
+FROM (
+    SELECT fs.id
+    FROM feature_sets AS fs
+    WHERE (%(status)s::text IS NULL OR fs.status = %(status)s)
+      AND (%(dataset_id)s::uuid IS NULL OR fs.dataset_id = %(dataset_id)s)
+      AND (%(name)s::text IS NULL OR strpos(lower(fs.name), lower(%(name)s)) > 0)
+      AND (%(created_by)s::uuid IS NULL OR fs.created_by = %(created_by)s)
+    ORDER BY {order}
+    LIMIT %(limit)s OFFSET %(offset)s
+) AS page
+JOIN feature_sets AS fs ON fs.id = page.id
+ORDER BY {order};
 
 -- name: count_feature_sets
 -- How many feature sets the same filters leave.
 SELECT count(*) AS total
-FROM feature_sets
-WHERE (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(dataset_id)s::uuid IS NULL OR dataset_id = %(dataset_id)s);
+FROM feature_sets AS fs
+WHERE (%(status)s::text IS NULL OR fs.status = %(status)s)
+  AND (%(dataset_id)s::uuid IS NULL OR fs.dataset_id = %(dataset_id)s)
+  AND (%(name)s::text IS NULL OR strpos(lower(fs.name), lower(%(name)s)) > 0)
+  AND (%(created_by)s::uuid IS NULL OR fs.created_by = %(created_by)s);
 
 -- name: get_source_dataset
 -- What feature engineering reads of a dataset.

@@ -101,20 +101,33 @@ WHERE model_id = %(model_id)s
 ORDER BY promoted_at DESC, id;
 
 -- name: list_models
--- One page of models, newest first.
-SELECT *
-FROM ml_models
-WHERE (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(algorithm)s::text IS NULL OR algorithm = %(algorithm)s)
-ORDER BY created_at DESC, id
-LIMIT %(limit)s OFFSET %(offset)s;
+-- One page of models. The ids are found in an index, so that a page far back is found without reading a row before it.
+SELECT m.*
+FROM (
+    SELECT m.id
+    FROM ml_models AS m
+    WHERE (%(status)s::text IS NULL OR m.status = %(status)s)
+      AND (%(algorithm)s::text IS NULL OR m.algorithm = %(algorithm)s)
+      AND (%(name)s::text IS NULL OR strpos(lower(m.name), lower(%(name)s)) > 0)
+      AND (%(created_by)s::uuid IS NULL OR m.created_by = %(created_by)s)
+      AND (%(created_since)s::timestamptz IS NULL OR m.created_at >= %(created_since)s)
+      AND (%(created_until)s::timestamptz IS NULL OR m.created_at < %(created_until)s)
+    ORDER BY {order}
+    LIMIT %(limit)s OFFSET %(offset)s
+) AS page
+JOIN ml_models AS m ON m.id = page.id
+ORDER BY {order};
 
 -- name: count_models
 -- How many models the same filters leave.
 SELECT count(*) AS total
-FROM ml_models
-WHERE (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(algorithm)s::text IS NULL OR algorithm = %(algorithm)s);
+FROM ml_models AS m
+WHERE (%(status)s::text IS NULL OR m.status = %(status)s)
+  AND (%(algorithm)s::text IS NULL OR m.algorithm = %(algorithm)s)
+  AND (%(name)s::text IS NULL OR strpos(lower(m.name), lower(%(name)s)) > 0)
+  AND (%(created_by)s::uuid IS NULL OR m.created_by = %(created_by)s)
+  AND (%(created_since)s::timestamptz IS NULL OR m.created_at >= %(created_since)s)
+  AND (%(created_until)s::timestamptz IS NULL OR m.created_at < %(created_until)s);
 
 -- name: list_baselines
 -- The baselines of one model, inactive ones too.

@@ -31,29 +31,40 @@ WHERE id = %(job_id)s
 FOR UPDATE;
 
 -- name: list_jobs
--- One page of jobs, newest first, without the curves and trials.
+-- One page of jobs, without the curves and trials. The ids are found first, in an index.
 SELECT
-    id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy, calibration, evaluation,
-    status, progress, current_epoch, total_epochs, (metrics - 'curves') #- '{search,trials}' AS metrics, final_metrics,
-    model_id, error_message,
-    NULL AS error_traceback, orchestration_id, queued_at, started_at, completed_at, created_by, created_at,
+    job.id, name, feature_set_id, algorithm, hyperparameters, train_test_split, threshold_policy, calibration,
+    evaluation, status, progress, current_epoch, total_epochs, (metrics - 'curves') #- '{search,trials}' AS metrics,
+    final_metrics, model_id, error_message, NULL AS error_traceback, orchestration_id, queued_at, started_at,
+    completed_at, created_by, created_at,
     CASE WHEN status = 'QUEUED' THEN (
         SELECT count(*) + 1
         FROM training_jobs AS ahead
         WHERE ahead.status = 'QUEUED' AND (ahead.queued_at, ahead.id) < (job.queued_at, job.id)
     ) END AS queue_position
-FROM training_jobs AS job
-WHERE (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(feature_set_id)s::uuid IS NULL OR feature_set_id = %(feature_set_id)s)
-ORDER BY created_at DESC, id
-LIMIT %(limit)s OFFSET %(offset)s;
+FROM (
+    SELECT job.id
+    FROM training_jobs AS job
+    WHERE (%(status)s::text IS NULL OR job.status = %(status)s)
+      AND (%(feature_set_id)s::uuid IS NULL OR job.feature_set_id = %(feature_set_id)s)
+      AND (%(algorithm)s::text IS NULL OR job.algorithm = %(algorithm)s)
+      AND (%(name)s::text IS NULL OR strpos(lower(job.name), lower(%(name)s)) > 0)
+      AND (%(created_by)s::uuid IS NULL OR job.created_by = %(created_by)s)
+    ORDER BY {order}
+    LIMIT %(limit)s OFFSET %(offset)s
+) AS page
+JOIN training_jobs AS job ON job.id = page.id
+ORDER BY {order};
 
 -- name: count_jobs
 -- How many jobs the same filters leave.
 SELECT count(*) AS total
-FROM training_jobs
-WHERE (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(feature_set_id)s::uuid IS NULL OR feature_set_id = %(feature_set_id)s);
+FROM training_jobs AS job
+WHERE (%(status)s::text IS NULL OR job.status = %(status)s)
+  AND (%(feature_set_id)s::uuid IS NULL OR job.feature_set_id = %(feature_set_id)s)
+  AND (%(algorithm)s::text IS NULL OR job.algorithm = %(algorithm)s)
+  AND (%(name)s::text IS NULL OR strpos(lower(job.name), lower(%(name)s)) > 0)
+  AND (%(created_by)s::uuid IS NULL OR job.created_by = %(created_by)s);
 
 -- name: lock_training_queue
 -- Whoever admits jobs counts and decides alone.

@@ -49,13 +49,24 @@ WHERE id = %(user_id)s
 RETURNING id, azure_ad_id, email, display_name, role, is_active, created_at, last_login_at;
 
 -- name: list_users
--- One page of users, newest first.
-SELECT id, azure_ad_id, email, display_name, role, is_active, created_at, last_login_at
-FROM users
-ORDER BY created_at DESC, id
-LIMIT %(limit)s OFFSET %(offset)s;
+-- One page of users. The ids are found first, in an index.
+SELECT u.id, azure_ad_id, email, display_name, role, is_active, created_at, last_login_at
+FROM (
+    SELECT u.id
+    FROM users AS u
+    WHERE (%(role)s::text IS NULL OR u.role = %(role)s)
+      AND (%(is_active)s::boolean IS NULL OR u.is_active = %(is_active)s)
+      AND (%(search)s::text IS NULL OR strpos(lower(u.email || ' ' || coalesce(u.display_name, '')), lower(%(search)s)) > 0)
+    ORDER BY {order}
+    LIMIT %(limit)s OFFSET %(offset)s
+) AS page
+JOIN users AS u ON u.id = page.id
+ORDER BY {order};
 
 -- name: count_users
--- How many users there are.
+-- How many users the same filters leave.
 SELECT count(*) AS total
-FROM users;
+FROM users AS u
+WHERE (%(role)s::text IS NULL OR u.role = %(role)s)
+  AND (%(is_active)s::boolean IS NULL OR u.is_active = %(is_active)s)
+  AND (%(search)s::text IS NULL OR strpos(lower(u.email || ' ' || coalesce(u.display_name, '')), lower(%(search)s)) > 0);

@@ -141,7 +141,7 @@ async def test_a_dataset_that_does_not_fit_is_refused_at_once(
         await ask(await upload(strange), plan_of=first.id)
     assert refusal.value.target == "plan_of"
     assert {detail.field for detail in refusal.value.details} == {"country", "amount"}
-    _, total = await feature_service.list_page(status=None, dataset_id=None, limit=1, offset=0)
+    _, total = await feature_service.list_page()
     assert total == 1
 
 

@@ -14,9 +14,10 @@ from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database, Row
 from shared.platform.errors import Conflict, InvalidContent, NotFound
+from shared.platform.listing import Page
 from shared.training.artifact_store import read_artifact, write_artifact
 from shared.training.artifacts import load_artifact, read_profile, verify_artifact
-from shared.training.model import JobStatus, TrainingJob, job_prefix, model_id_of, model_prefix
+from shared.training.model import JobFilter, JobStatus, TrainingJob, job_prefix, model_id_of, model_prefix
 from shared.training.service import TrainingService
 from shared.training.slices import SliceLimits
 from shared.training.stages import TrainingStages
@@ -326,7 +327,7 @@ async def test_requests_that_make_no_sense_are_refused(
         await service.create(training_request(unfinished), caller=system, origin=origin)
     with pytest.raises(InvalidContent, match="hyperparameters"):
         await service.create(training_request(unfinished, hyperparameters={"depth": 3}), caller=system, origin=origin)
-    assert await service.list_page(status=None, feature_set_id=None, limit=10, offset=0) == ([], 0)
+    assert await service.list_page() == ([], 0)
 
 
 async def test_jobs_are_listed_newest_first_without_curves(
@@ -344,9 +345,9 @@ async def test_jobs_are_listed_newest_first_without_curves(
     ]
     assert await TrainingService(database, blobs, utc_now, concurrency=1).admit() == [jobs[0].orchestration_id]
     await worker().prepare(jobs[0].id)
-    page, total = await service.list_page(status=None, feature_set_id=feature_set, limit=2, offset=0)
+    page, total = await service.list_page(JobFilter(feature_set_id=feature_set), Page(limit=2))
     assert ([job.name for job in page], total) == (["c", "b"], 3)
-    [running], count = await service.list_page(status=JobStatus.RUNNING, feature_set_id=None, limit=9, offset=0)
+    [running], count = await service.list_page(JobFilter(status=JobStatus.RUNNING))
     assert (running.id, count) == (jobs[0].id, 1)
     assert running.metrics is not None
     assert "curves" not in running.metrics

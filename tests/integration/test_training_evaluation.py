@@ -10,7 +10,7 @@ from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.training.artifact_store import read_artifact, read_metadata
 from shared.training.artifacts import load_artifact
-from shared.training.model import JobStatus, model_id_of
+from shared.training.model import JobFilter, JobStatus, model_id_of
 from shared.training.service import TrainingService
 from shared.training.stages import TrainingStages
 from shared.training.worker_cache import TableCache
@@ -30,7 +30,7 @@ async def test_a_job_is_evaluated_as_it_asks(
     request = training_request(feature_set, calibration="isotonic", evaluation=EVALUATION)
     job = await started(service, request, system, origin)
     assert (job.calibration, job.evaluation.model_dump()) == ("isotonic", EVALUATION)
-    [listed], _ = await service.list_page(status=None, feature_set_id=feature_set, limit=5, offset=0)
+    [listed], _ = await service.list_page(JobFilter(feature_set_id=feature_set))
     assert (listed.calibration, listed.evaluation) == (job.calibration, job.evaluation)
     await stages.prepare(job.id)
     while not (await stages.train_slice(job.id))["finished"]:

@@ -10,7 +10,7 @@ from shared.audit.model import Origin
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database
-from shared.training.model import JobStatus, TrainingJob, TrainingRequest
+from shared.training.model import JobFilter, JobStatus, TrainingJob, TrainingRequest
 from shared.training.service import TrainingService
 from shared.users.model import Caller
 from tests.fixtures.artifacts import packed_model
@@ -57,7 +57,7 @@ async def test_five_run_and_the_others_wait_in_line(service: TrainingService, jo
     )
     assert await _statuses(service, jobs) == ["RUNNING"] * 5 + ["QUEUED"] * 3
     assert await _positions(service, jobs) == [None] * 5 + [1, 2, 3]
-    listed, _ = await service.list_page(status=JobStatus.QUEUED, feature_set_id=None, limit=10, offset=0)
+    listed, _ = await service.list_page(JobFilter(status=JobStatus.QUEUED))
     assert {job.id: job.queue_position for job in listed} == {jobs[5].id: 1, jobs[6].id: 2, jobs[7].id: 3}
 
 

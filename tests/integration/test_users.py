@@ -11,6 +11,7 @@ from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.platform.errors import Conflict, Forbidden, NotFound
 from shared.platform.identity import Claims
+from shared.platform.listing import Page
 from shared.scoring.identifiers import prediction_id
 from shared.users.model import Caller, Role, User, UserPatch, UserRole
 from shared.users.service import UserService
@@ -130,7 +131,7 @@ async def test_many_administrators_removing_each_other_leave_one(
     )
     refused = [result for result in results if isinstance(result, BaseException)]
     assert {type(result) for result in refused} <= {Conflict, Forbidden}
-    remaining = [user for user in (await users.list_page(limit=100, offset=0))[0] if user.role is UserRole.ADMIN]
+    remaining = [user for user in (await users.list_page(page=Page(limit=100)))[0] if user.role is UserRole.ADMIN]
     assert len([user for user in remaining if user.is_active]) == 1
     assert len(await _audit(database)) - before == len(results) - len(refused)
 
