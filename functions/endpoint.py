@@ -24,8 +24,11 @@ from functions.requests import origin_of, read_body, read_query
 from functions.responses import ANSWERABLE, failure, internal_error, success
 from shared.audit.model import Denial, Origin
 from shared.platform.errors import Denied, DomainError, Unavailable
+from shared.platform.patience import answering_within
 from shared.platform.telemetry import get_logger
 from shared.users.model import Caller, Deactivated, Role
+
+_DATABASE_SECONDS: Final = 10.0  # a statement without an answer after these is given up
 
 REQUEST: Final = "request"
 REQUEST_FAILED: Final = "request_failed"
@@ -172,10 +175,10 @@ def endpoint(
         ENDPOINTS.append(entry)
 
         async def plain(req: func.HttpRequest) -> func.HttpResponse:
-            return await _answer(entry, handler, req, None)
+            return await _answer_in_time(entry, handler, req, None)
 
         async def with_client(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-            return await _answer(entry, handler, req, client)
+            return await _answer_in_time(entry, handler, req, client)
 
         function: Any = with_client if durable else plain
         function.__name__ = handler.__name__
@@ -187,6 +190,13 @@ def endpoint(
         return handler
 
     return register
+
+
+async def _answer_in_time(
+    entry: Endpoint, handler: Handler, request: func.HttpRequest, client: df.DurableOrchestrationClient | None
+) -> func.HttpResponse:
+    with answering_within(_DATABASE_SECONDS):
+        return await _answer(entry, handler, request, client)
 
 
 async def _answer(

@@ -25,6 +25,7 @@ class ModelProbe(Probe):
     model_id: NotRequired[UUID | None]
     model_version: NotRequired[str]
     is_production: NotRequired[bool]
+    production_id: NotRequired[UUID]
 
 
 class Checks(TypedDict):

@@ -11,32 +11,43 @@ transaction mode can stand between.
 A migration that adds a column makes the server refuse statements that were prepared before it. The first such refusal
 replaces the pool's connections, and those that follow prepare nothing (a migration is followed by a deployment, and
 behind PgBouncer the stale statements would outlive our connections).
+
+While the database is away nobody waits for it. As soon as the pool has no connection left and could make none, everyone
+who waits is told so, and so is everyone who asks, at once; one task goes on knocking until the door is opened. A
+connection that turns out broken, silent or connected to a standby replaces the pool's other ones as well.
 """
 
+import asyncio
 import select
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import psycopg
-from psycopg.abc import Params, QueryNoTemplate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from shared.platform.errors import Unavailable
+from shared.platform.connection import Connection, PoolConnection, Row, away, translated
+from shared.platform.patience import answering_within, patience
+from shared.platform.telemetry import get_logger
 
 if TYPE_CHECKING:
     from shared.platform.settings import Settings
 
-Row: TypeAlias = dict[str, Any]
-Connection: TypeAlias = psycopg.AsyncConnection[Row]
+__all__ = ["Connection", "Database", "PasswordSource", "Row", "scalar"]
+
 PasswordSource: TypeAlias = Callable[[], Awaitable[str]]
 
-_CONNECT_TIMEOUT_SECONDS = 5
+DATABASE_AWAY: Final = "database_away"
+DATABASE_BACK: Final = "database_back"
+
+_CONNECT_TIMEOUT_SECONDS = 3
+_CHECK_SECONDS = 2.0
 _JUST_USED_SECONDS = 1.0
+_RETRY_CONNECTING_SECONDS = 0.5  # a new connection is tried twice, this long apart, before it is given up
+_KNOCK_SECONDS = 0.5
 _UNPREPARED = None
 _PREPARE_AFTER = 2  # runs of one statement on one connection before it is prepared
 # After a failover the old server may just fall silent; without these a connection waits a quarter of an hour for it.
@@ -47,26 +58,7 @@ _DETECT_SILENCE = {
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 
-
-class PoolConnection(psycopg.AsyncConnection[Row]):
-    """A connection that repeats, unprepared, what the server refuses because the schema has changed under it."""
-
-    stale = False
-    used_at = float("-inf")  # by the monotonic clock, when it was last given back
-
-    async def execute(  # type: ignore[override]  # without the overload of template strings, which no query here is
-        self, query: QueryNoTemplate, params: Params | None = None, *, prepare: bool | None = None, binary: bool = False
-    ) -> psycopg.AsyncCursor[Row]:
-        """As psycopg's. Inside a transaction the refusal has ended it, and is raised."""
-        try:
-            return await super().execute(query, params, prepare=prepare, binary=binary)
-        except psycopg.errors.FeatureNotSupported as error:
-            if not _is_stale_plan(error):
-                raise
-            self.stale = True
-            if self.info.transaction_status is not TransactionStatus.IDLE:
-                raise
-            return await super().execute(query, params, prepare=False, binary=binary)
+_log = get_logger("database")
 
 
 class Database:
@@ -109,10 +101,15 @@ class Database:
             max_size=pool_size + max_overflow,
             max_lifetime=recycle_seconds,
             timeout=timeout_seconds,
-            check=_check,
+            reconnect_timeout=_RETRY_CONNECTING_SECONDS,
+            reconnect_failed=self._failed_to_connect,
+            check=self._check,
             open=False,
             name="app",
         )
+        self._renewed_at = float("-inf")
+        self._waiting: set[asyncio.Timeout] = set()
+        self._knocking: asyncio.Task[None] | None = None
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "Database":
@@ -140,17 +137,24 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._knocking is not None:
+            self._knocking.cancel()
         await self._pool.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode: each statement is its own transaction.
 
-        :raises Unavailable: the database cannot be reached, or no connection became free in time.
+        :raises Unavailable: the database cannot be reached, takes no changes, or does not answer within the
+            :func:`~shared.platform.patience.patience` of the caller; or no connection became free in time.
         """
-        with _translated():
-            async with self._pool.connection() as conn, self._watched(conn):
-                yield conn
+        with translated():
+            conn = await self._take()
+            try:
+                async with conn:
+                    yield conn
+            finally:
+                await self._give_back(conn)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -159,54 +163,72 @@ class Database:
         :raises Unavailable: as for :meth:`connection`, or the schema has just changed; nothing was committed, or the
             server died while committing.
         """
-        with _translated():
-            async with self._pool.connection() as conn, self._watched(conn), conn.transaction():
-                yield conn
+        async with self.connection() as conn, conn.transaction():
+            yield conn
 
-    @asynccontextmanager
-    async def _watched(self, conn: PoolConnection) -> AsyncIterator[None]:
-        """Leave every prepared statement behind once the server has refused one."""
+    async def _take(self) -> PoolConnection:
+        if self._knocking is not None:
+            raise away()
         try:
-            yield
+            async with asyncio.timeout(None) as wait:
+                self._waiting.add(wait)
+                return await self._pool.getconn()
+        except TimeoutError as error:
+            raise away() from error
         finally:
-            conn.used_at = monotonic()
-            if conn.stale:
-                self._kwargs["prepare_threshold"] = _UNPREPARED
-                await self._pool.drain()
+            self._waiting.discard(wait)
 
+    async def _give_back(self, conn: PoolConnection) -> None:
+        conn.used_at = monotonic()
+        if conn.stale:
+            self._kwargs["prepare_threshold"] = _UNPREPARED
+        if conn.suspect or conn.broken:
+            await self._renew(conn)
+        await self._pool.putconn(conn)
 
-async def _check(conn: PoolConnection) -> None:
-    """Return when the connection works; one in use a moment ago works unless the server has said goodbye since."""
-    line = select.poll()
-    line.register(conn.fileno(), select.POLLIN)
-    if monotonic() - conn.used_at > _JUST_USED_SECONDS or line.poll(0):
-        await AsyncConnectionPool.check_connection(conn)
+    async def _check(self, conn: PoolConnection) -> None:
+        """Return when the connection works; one in use a moment ago works unless the server has said goodbye since."""
+        line = select.poll()
+        line.register(conn.fileno(), select.POLLIN)
+        if monotonic() - conn.used_at <= _JUST_USED_SECONDS and not line.poll(0):
+            return
+        try:
+            with answering_within(min(_CHECK_SECONDS, patience())):
+                await self._pool.check_connection(conn)
+        except psycopg.Error:
+            await self._renew(conn)
+            raise
+
+    async def _renew(self, broken: PoolConnection) -> None:
+        """Replace every connection that is as old as a broken one."""
+        if broken.opened_at > self._renewed_at:
+            self._renewed_at = monotonic()
+            await self._pool.drain()
+
+    async def _failed_to_connect(self, pool: AsyncConnectionPool[Any]) -> None:
+        """Where connections are left they are used: the server may only have none to spare."""
+        if self._knocking is None and pool.get_stats()["pool_size"] == 0:
+            _log.error(DATABASE_AWAY)
+            self._knocking = asyncio.create_task(self._knock())
+            now = asyncio.get_running_loop().time()
+            for wait in self._waiting:
+                wait.reschedule(now)
+
+    async def _knock(self) -> None:
+        """Ask for a connection until there is one."""
+        while True:
+            with suppress(PoolTimeout, psycopg.Error):
+                try:
+                    conn = await self._pool.getconn(timeout=_KNOCK_SECONDS)
+                except PoolClosed:
+                    return
+                await self._give_back(conn)
+                break
+        self._knocking = None
+        _log.warning(DATABASE_BACK)
 
 
 def scalar(row: Row | None, column: str) -> int:
     """The integer of a statement that always returns one row, such as a count."""
     assert row is not None
     return int(row[column])
-
-
-def _is_stale_plan(error: psycopg.errors.FeatureNotSupported) -> bool:
-    return error.diag.source_function == "RevalidateCachedQuery"
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The one place where a driver's failure becomes the domain's word for it."""
-    try:
-        yield
-    except TooManyRequests as error:
-        raise Unavailable("too many requests wait for the database", retry_after=1, target="database") from error
-    except (PoolTimeout, PoolClosed) as error:
-        raise Unavailable("the database is not reachable", target="database") from error
-    except psycopg.errors.FeatureNotSupported as error:
-        if not _is_stale_plan(error):
-            raise
-        raise Unavailable("the database's schema has just changed", retry_after=1, target="database") from error
-    except psycopg.errors.QueryCanceled as error:
-        raise Unavailable("the database took too long", target="database") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise Unavailable("the database is not reachable", target="database") from error

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from shared.alerts.service import AlertService
 from shared.features.history.store import RETENTION, HistoryStore
+from shared.features.online import OnlinePlan
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
 from shared.platform.errors import Conflict, NotFound, Unavailable
+from shared.platform.patience import answering_within
 from shared.registry.service import RegistryService
 from shared.scoring import repository
-from shared.scoring.batching import MicroBatcher
+from shared.scoring.batching import MicroBatcher, Pending
 from shared.scoring.history_top_up import HistoryTopUp
 from shared.scoring.identifiers import created_at
 from shared.scoring.model import Explanation, Prediction, Reason
@@ -54,15 +56,21 @@ class ScoringService:
         self._explain_always = explain_always
         self._deadline_seconds = deadline_seconds
         self._registry = registry
-        self._history = HistoryStore(database, clock, retention=history_retention)
-        self._top_up = HistoryTopUp(database, self._history, clock)
-        self._models = ServedModels(registry, blobs, alerts, clock, self._top_up.before_serving)
+        self.history = HistoryStore(database, clock, retention=history_retention)
+        self._top_up = HistoryTopUp(database, self.history, clock)
+        self.models = ServedModels(registry, blobs, alerts, clock, self._top_up.before_serving)
+        self._scorer = BatchScorer(database, self.models, self.history, clock)
         self._batcher: MicroBatcher[Request, Answer] = MicroBatcher(
-            BatchScorer(database, self._models, self._history, clock),
+            self._score_batch,
             lanes=_LANES,
             largest_batch=_LARGEST_BATCH,
             queue_size=queue_size,
         )
+
+    async def _score_batch(self, batch: list[Pending[Request, Answer]]) -> None:
+        """A silent database holds a lane up no longer than anybody waits for it."""
+        with answering_within(self._deadline_seconds):
+            await self._scorer(batch)
 
     async def score(self, transaction: dict[str, Any], *, model_id: UUID | None, explain: bool) -> Answer:
         """Score one transaction; when this returns, its row is committed.
@@ -92,7 +100,7 @@ class ScoringService:
         """
         model = None if model_id is None else await self._named(model_id)
         if model is None:
-            await self._models.production()
+            await self.models.production()
         results: list[Answer | BaseException] = []
         for first in range(0, len(transactions), _PART):
             arrived = perf_counter()
@@ -111,31 +119,32 @@ class ScoringService:
     async def _named(self, model_id: UUID) -> ServedModel:
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                return await self._models.get(model_id)
+                return await self.models.get(model_id)
         except TimeoutError as error:
             raise Unavailable("the model could not be loaded in time", retry_after=1, target="model") from error
 
     async def readiness(self) -> dict[str, Any]:
-        """Which model serves, and whether it is the one in production."""
+        """Which model serves, and whether it is the one in production; its predecessor does while it cannot be loaded."""
         try:
-            current = await self._models.production()
+            current = await self.models.production()
         except Conflict:
             return {"model_id": None}
         return {
             "model_id": current.served.id,
             "model_version": current.served.version,
             "is_production": current.failed_at is None,
+            "production_id": current.expected_id,
         }
 
     async def make_partitions(self) -> None:
         """Make the partitions of this month and the months ahead, where they are missing."""
         async with self._database.connection() as conn:
             await repository.ensure_partitions(conn, self._clock(), _MONTHS_AHEAD + 1)
-        await self._history.make_partitions()
+        await self.history.make_partitions()
 
     async def forget_history(self) -> list[str]:
         """Drop the months of history that are older than its retention; returns the partitions' names."""
-        return await self._history.forget()
+        return await self.history.forget()
 
     async def top_up_history(self) -> int:
         """Give every model that may soon serve the history that others have written; returns how many rows were added.
@@ -145,8 +154,19 @@ class ScoringService:
         added = 0
         for model in await self._registry.in_use():
             with suppress(Exception):  # the log says what is wrong with this one; the others go on
-                added += await self._top_up.complete(await self._models.get_any(model.id))
+                added += await self._top_up.complete(await self.models.get_any(model.id))
         return added
+
+    async def history_plans(self) -> list[OnlinePlan]:
+        """Plans of models that may soon serve and look at the past, one a layout; of those that can be read in time."""
+        plans: dict[str, OnlinePlan] = {}
+        for model in await self._registry.in_use():
+            with suppress(Exception):  # the log says what is wrong with this one
+                async with asyncio.timeout(self._deadline_seconds):
+                    online = (await self.models.get_any(model.id)).online
+                if online.layout is not None:
+                    plans.setdefault(online.layout.fingerprint, online)
+        return list(plans.values())
 
     async def get(self, identifier: UUID) -> tuple[Prediction, Explanation, list[Reason]]:
         """A stored prediction with its reasons, computed from the stored vector where they were not stored.
@@ -160,7 +180,7 @@ class ScoringService:
                 prediction = await repository.get(conn, identifier, at)
         if prediction is None:
             raise NotFound("no prediction has this id", target="prediction_id")
-        model = await self._models.get_any(prediction.model_id)
+        model = await self.models.get_any(prediction.model_id)
         values: dict[str, float | None] = prediction.input_features["features"]
         if prediction.explanation is not None:
             stored = prediction.explanation
@@ -185,7 +205,7 @@ class ScoringService:
 
         :raises Conflict: no model is named and none is in production.
         """
-        chosen = model_id or (await self._models.production()).expected_id
+        chosen = model_id or (await self.models.production()).expected_id
         async with self._database.connection() as conn:
             return await repository.list_of_model(conn, chosen, is_fraud=is_fraud, before=before, limit=limit)
 
