@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.platform.identity import TokenVerifier
     from shared.registry.promotion import PromotionService
     from shared.registry.service import RegistryService
+    from shared.scoring.jobs.service import ScoringJobService
     from shared.scoring.service import ScoringService
     from shared.training.report.service import ReportService
     from shared.training.service import TrainingService
@@ -77,6 +78,14 @@ class Services:
         from shared.audit.service import AuditService
 
         return AuditService(self.database)
+
+    @cached_property
+    def audit_heads(self) -> "BlobStore | None":
+        """The container that keeps the heads of the audit log, if there is one."""
+        from shared.platform.blobs import BlobStore
+
+        container = self.settings.audit_container
+        return None if container is None else BlobStore.from_settings(self.settings, container)
 
     @cached_property
     def denials(self) -> "DenialLog":
@@ -193,6 +202,14 @@ class Services:
 
         retention = timedelta(days=self.settings.history_retention_days)
         return LabelService(self.database, self.scoring, utc_now, history_retention=retention)
+
+    @cached_property
+    def scoring_jobs(self) -> "ScoringJobService":
+        """Scores whole files."""
+        from shared.scoring.jobs.service import ScoringJobService
+
+        scoring = self.scoring
+        return ScoringJobService(self.database, self.blobs, self.datasets, scoring.models, scoring.history, utc_now)
 
 
 _services: Services | None = None

@@ -31,6 +31,9 @@ param identityProvider {
 @description('SHA-256 digests (64 hexadecimal digits each) of the machine keys that may call predict.')
 param functionKeyDigests string[] = []
 
+@description('Name of the vault\'s secret that the secrets of webhooks derive from; empty until it is there (infra/secret.bicep makes it).')
+param webhookKeySecret string = ''
+
 @description('Entra group whose members administer the database in an emergency. Empty: nobody but the migration identity.')
 param databaseAdministrators {
   @description('Display name of the group.')
@@ -203,6 +206,7 @@ module keyVault 'modules/key-vault.bicep' = {
     location: location
     tags: allTags
     functionKeyDigests: functionKeyDigests
+    webhookKeySecret: webhookKeySecret
     endpointSubnetId: network.outputs.endpointSubnetId
     vaultZoneId: network.outputs.vaultZoneId
     workspaceId: monitoring.outputs.workspaceId
@@ -261,6 +265,7 @@ module functionApp 'modules/function-app.bicep' = {
     insightsConnectionString: monitoring.outputs.insightsConnectionString
     workspaceId: monitoring.outputs.workspaceId
     functionKeysReference: keyVault.outputs.functionKeysReference
+    webhookKeyReference: keyVault.outputs.webhookKeyReference
     issuer: identityProvider.issuer
     audience: identityProvider.audience
     bootstrapAdmins: identityProvider.bootstrapAdmins
@@ -322,6 +327,9 @@ output MIGRATION_REGISTRY string = migrations.outputs.registryName
 
 @description('Job that runs the migrations.')
 output MIGRATION_JOB string = migrations.outputs.jobName
+
+@description('Vault of the app.')
+output KEY_VAULT_NAME string = keyVault.outputs.name
 
 @description('Database server, without PgBouncer (port 5432) and with it (6432).')
 output DATABASE_HOST string = postgres.outputs.hostName

@@ -54,6 +54,8 @@ param insightsConnectionString string
 param workspaceId string
 @description('Key Vault reference of the machine keys\' digests; empty for none.')
 param functionKeysReference string
+@description('Key Vault reference of the key that the secrets of webhooks derive from; empty for none.')
+param webhookKeyReference string
 @description('The issuer that tokens must name.')
 param issuer string
 @description('The audience that tokens must name.')
@@ -82,6 +84,7 @@ var appSettings = {
   OIDC_AUDIENCE: audience
   BOOTSTRAP_ADMINS: join(bootstrapAdmins, ',')
   FUNCTION_KEY_SHA256S: functionKeysReference
+  WEBHOOK_SIGNING_KEY: webhookKeyReference
   APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
 }
 

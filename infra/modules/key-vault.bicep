@@ -8,6 +8,8 @@ param location string
 param tags object
 @description('SHA-256 digests of the machine keys; no entry, no secret.')
 param functionKeyDigests string[]
+@description('Name of the secret that the secrets of webhooks derive from; empty for none.')
+param webhookKeySecret string
 @description('Subnet of the private endpoints.')
 param endpointSubnetId string
 @description('Zone of the vault endpoint.')
@@ -78,7 +80,13 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
   }
 }
 
+@description('Name of the vault.')
+output name string = vault.name
 @description('What the app setting FUNCTION_KEY_SHA256S says; empty without a key.')
 output functionKeysReference string = empty(functionKeyDigests)
   ? ''
   : '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/function-key-sha256s)'
+@description('What the app setting WEBHOOK_SIGNING_KEY says; empty without the secret.')
+output webhookKeyReference string = empty(webhookKeySecret)
+  ? ''
+  : '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/${webhookKeySecret})'

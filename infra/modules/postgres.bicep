@@ -96,7 +96,7 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
       backupRetentionDays: backupRetentionDays
       geoRedundantBackup: geoRedundantBackup
     }
-    highAvailability: { mode: highAvailability }
+    highAvailability: highAvailability == 'Disabled' ? null : { mode: highAvailability }
     authConfig: {
       activeDirectoryAuth: 'Enabled'
       passwordAuth: 'Disabled'

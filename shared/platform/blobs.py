@@ -49,11 +49,11 @@ class BlobStore:
         self._service: BlobServiceClient | None = None
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "BlobStore":
-        """The store that the settings describe."""
+    def from_settings(cls, settings: "Settings", container: str | None = None) -> "BlobStore":
+        """The store that the settings describe, or another container of its account."""
         secret = settings.blob_connection_string
         return cls(
-            container=settings.blob_container,
+            container=container or settings.blob_container,
             connection_string=secret.get_secret_value() if secret else None,
             account_url=settings.blob_account_url,
         )
@@ -167,6 +167,13 @@ class BlobStore:
 
     async def upload_url(self, path: str, *, lifetime: timedelta) -> str:
         """A URL that may write this one blob until ``lifetime`` has passed, and do nothing else."""
+        return await self._signed_url(path, lifetime, create=True, write=True)
+
+    async def download_url(self, path: str, *, lifetime: timedelta) -> str:
+        """A URL that may read this one blob until ``lifetime`` has passed, and do nothing else."""
+        return await self._signed_url(path, lifetime, read=True)
+
+    async def _signed_url(self, path: str, lifetime: timedelta, **allowed: bool) -> str:
         from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
         now = self._clock()
@@ -181,7 +188,7 @@ class BlobStore:
                 blob_name=path,
                 account_key=None if delegation_key else account.credential.account_key,
                 user_delegation_key=delegation_key,
-                permission=BlobSasPermissions(create=True, write=True),
+                permission=BlobSasPermissions(**allowed),
                 expiry=now + lifetime,
             )
         return f"{self._blob(path).url}?{signature}"

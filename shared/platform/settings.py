@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     )
     blob_account_url: str | None = Field(None, description="https://ACCOUNT.blob.core.windows.net, with identity.")
     blob_container: str = Field("shadow-hubble", min_length=3, max_length=63, description="The app's one container.")
+    audit_container: str | None = Field(
+        None, min_length=3, max_length=63, description="Container that audit heads are written to, one that keeps them."
+    )
 
     oidc_issuer: str = Field(description="The issuer that tokens must name, exactly.")
     oidc_audience: str = Field(description="The audience that tokens must name.")
@@ -81,8 +84,9 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return frozenset(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
-    @field_validator("blob_connection_string", "blob_account_url", "oidc_jwks_url", "dask_scheduler_address",
-                     "applicationinsights_connection_string", "webhook_signing_key", mode="before")  # fmt: skip
+    @field_validator("audit_container", "blob_connection_string", "blob_account_url", "dask_scheduler_address",
+                     "oidc_jwks_url", "applicationinsights_connection_string", "webhook_signing_key",
+                     mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -1,0 +1,1 @@
+"""Checks of the Bicep files that need no Azure: syntax, names, parameters, properties, security, settings."""

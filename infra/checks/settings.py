@@ -1,0 +1,56 @@
+"""The Function App's settings against what the app reads, and the alert on timers against the timers that there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from infra.checks.bicep import Fault, File
+from infra.checks.expressions import Object
+from shared.platform.settings import Settings
+
+# Settings that say "not set" by default and are rightly not set in Azure.
+NOT_SET_IN_AZURE: Final = {
+    "BLOB_CONNECTION_STRING": "the account's URL and the managed identity are used",
+    "OIDC_JWKS_URL": "the issuer's discovery document names its keys",
+    "DASK_SCHEDULER_ADDRESS": "the app trains; a cluster is named with the parameter settings",
+}
+_PLACE: Final = "modules/function-app.bicep"
+
+
+def check_settings(files: Mapping[str, File]) -> Iterator[Fault]:
+    """Bicep sets nothing that the app does not read, and everything that it cannot do without.
+
+    A setting without a default must be set; one whose default means "not set" must be set or be listed above. The
+    others have a default that holds in Azure too, and ``settings`` of a parameter file changes it.
+    """
+    fields = {name.upper(): field for name, field in Settings.model_fields.items()}
+    given = files[_PLACE].variables.get("appSettings")
+    keys = given.entries.keys() if isinstance(given, Object) else set()
+    for name in sorted(keys - fields.keys()):
+        yield Fault(_PLACE, 1, f"the app does not read {name}")
+    for name, field in fields.items():
+        unset = field.is_required() or field.default in (None, frozenset())
+        if unset and name not in keys and name not in NOT_SET_IN_AZURE:
+            yield Fault(_PLACE, 1, f"{name} is not provided, and its default is not a value")
+    for file in files.values():
+        own = file.variables.get("settings")
+        if file.is_parameters and isinstance(own, Object):
+            for name in sorted(own.entries.keys() - fields.keys()):
+                yield Fault(file.name, own.lines[name], f"the app does not read {name}")
+
+
+def check_timers(files: Mapping[str, File], timers: Iterable[str]) -> Iterator[Fault]:
+    """The alert on failed timers names every timer of the app, and no other."""
+    named = files["modules/alerts.bicep"].variables.get("timers")
+    assert isinstance(named, list)
+    for name in sorted(set(timers) - set(map(str, named))):
+        yield Fault("modules/alerts.bicep", 1, f"nobody is told when the timer {name} fails")
+    for name in sorted(set(map(str, named)) - set(timers)):
+        yield Fault("modules/alerts.bicep", 1, f"there is no timer {name}")
+
+
+def events_named(files: Mapping[str, File]) -> set[str]:
+    """The log events that alerts look for."""
+    return set(re.findall(r'Message == "(\w+)"', files["modules/alerts.bicep"].source))
