@@ -69,10 +69,11 @@ def is_public(address: str) -> bool:
             found = found.ipv4_mapped
         elif found.sixtofour is not None or found.teredo is not None or found in _NAT64:
             return False
-    return found.is_global and not found.is_multicast
+    return found.is_global and not found.is_multicast and found != _AZURE_HOST
 
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_AZURE_HOST: Final = ipaddress.ip_address("168.63.129.16")  # answers every machine in Azure with its own settings
 
 
 class NotPublicError(OSError):

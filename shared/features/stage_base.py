@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Concatenate, NotRequired, ParamSpec, TypedDict, TypeVar
 from uuid import UUID
 
+from shared.alerts.jobs import report_failed
 from shared.features import repository
 from shared.features.model import FeatureSet, FeatureSetFiles, FeatureSetStatus, Progress, SourceDataset, Stage
 from shared.features.plan import FeaturePlan
@@ -82,7 +83,8 @@ class StageBase:
                 now, progress = self._clock(), found.progress or Progress()
                 if (running := progress.running()) is not None:
                     progress = progress.ended(running, now, FeatureSetStatus.FAILED)
-                await repository.fail(conn, feature_set_id, progress, message[:2000], now)
+                if await repository.fail(conn, feature_set_id, progress, message[:2000], now) is not None:
+                    await report_failed(conn, "feature set", feature_set_id, found.name, message[:2000], now)
         result = await self._present(feature_set_id)
         if result["status"] == FeatureSetStatus.FAILED:
             await self._blobs.delete_prefix(FeatureSetFiles(feature_set_id).work)

@@ -16,6 +16,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
+from shared.alerts.jobs import report_failed
 from shared.features.history.store import RETENTION, HistoryStore
 from shared.features.plan import FeaturePlan
 from shared.platform.blobs import BlobMissing, BlobStore
@@ -116,6 +117,8 @@ class JobStages:
         """End a job that cannot go on; one that has ended stays as it is."""
         async with self._database.transaction() as conn:
             failed = await repository.fail_job(conn, job_id, self._clock(), message, trace)
+            if failed is not None:
+                await report_failed(conn, "training job", job_id, failed.name, message, self._clock())
         if failed is not None:
             _log.warning(JOB_FAILED, job_id=str(job_id), reason=message)
         return await self._ended(job_id)

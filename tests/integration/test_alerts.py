@@ -9,9 +9,11 @@ import pytest
 from shared.alerts.model import Alert, AlertStatus, Severity, Signal, Source
 from shared.alerts.service import AlertService
 from shared.audit.model import Origin
+from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.platform.errors import Conflict, NotFound
+from shared.training.service import TrainingService
 from shared.users.model import Caller
 
 SIGNAL = Signal(
@@ -123,3 +125,27 @@ async def test_an_unknown_alert_is_not_found(alerts: AlertService, system: Calle
         await alerts.get(uuid4())
     with pytest.raises(NotFound):
         await alerts.acknowledge(uuid4(), caller=system, origin=origin)
+
+
+async def test_a_job_that_fails_is_an_alert(database: Database, blobs: BlobStore, alerts: AlertService) -> None:
+    """Raised with the end of the job, once, with the reason that the job keeps."""
+    dataset_id, set_id, job_id = uuid4(), uuid4(), uuid4()
+    async with database.connection() as conn:
+        await conn.execute(
+            "INSERT INTO datasets (id, name, storage_path, status) VALUES (%s, 'd', 'p', 'ACTIVE')", (dataset_id,)
+        )
+        await conn.execute(
+            "INSERT INTO feature_sets (id, dataset_id, name, config, status) VALUES (%s, %s, 's', '{}', 'COMPLETED')",
+            (set_id, dataset_id),
+        )
+        await conn.execute(
+            "INSERT INTO training_jobs (id, name, feature_set_id, algorithm, hyperparameters, status, threshold_policy)"
+            " VALUES (%s, 'nightly', %s, 'xgboost', '{}', 'RUNNING', jsonb_build_object('type', 'max_f1'))",
+            (job_id, set_id),
+        )
+    training = TrainingService(database, blobs, utc_now)
+    for _ in range(2):
+        await training.stages.fail(job_id, "labels must be 0 or 1")
+    (alert,) = await _all(alerts)
+    assert (alert.title, alert.description) == ("The training job nightly failed", "labels must be 0 or 1")
+    assert alert.occurrences == 1
