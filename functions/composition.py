@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.audit.service import AuditService
     from shared.datasets.service import DatasetService
     from shared.features.service import FeatureService
+    from shared.idempotency.service import IdempotencyService
     from shared.labels.service import LabelService
     from shared.platform.blobs import BlobStore
     from shared.platform.database import Database
@@ -86,6 +87,13 @@ class Services:
 
         container = self.settings.audit_container
         return None if container is None else BlobStore.from_settings(self.settings, container)
+
+    @cached_property
+    def idempotency(self) -> "IdempotencyService":
+        """Requests that come with a key."""
+        from shared.idempotency.service import IdempotencyService
+
+        return IdempotencyService(self.database)
 
     @cached_property
     def denials(self) -> "DenialLog":

@@ -6,7 +6,7 @@ A handler gets a :class:`Call` and returns a :class:`Reply`; everything that all
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import cleandoc
 from types import MappingProxyType
 from typing import Any, Final
@@ -20,9 +20,11 @@ from pydantic import BaseModel
 from functions.access import ROUTES, Access
 from functions.authorisation import admit, identify
 from functions.composition import Services, get_services
+from functions.idempotency import HEADER, answer_once
 from functions.requests import origin_of, read_body, read_query
 from functions.responses import ANSWERABLE, failure, internal_error, success
 from shared.audit.model import Denial, Origin
+from shared.idempotency.model import Claim
 from shared.platform.errors import Denied, DomainError, Unavailable
 from shared.platform.patience import answering_within
 from shared.platform.telemetry import get_logger
@@ -56,6 +58,11 @@ class Call:
     def request_id(self) -> str:
         """The id that the caller sent, or a new one."""
         return self.origin.request_id
+
+    async def undone(self) -> None:
+        """What this request had done was undone: its idempotency key, if it has one, may be used again."""
+        if self.origin.claim is not None:
+            await self.services.idempotency.forget(self.origin.claim)
 
     def path_id(self, name: str) -> UUID:
         """A path parameter that the route constrains to be a GUID."""
@@ -214,8 +221,7 @@ async def _answer(
         admit(entry.access, caller)
         body = read_body(request, entry.body, services.settings.max_json_bytes) if entry.body else None
         call = Call(services, caller, origin, request, body, read_query(request, entry.query), client)
-        reply = await handler(call)
-        response = success(reply.data, reply.status or entry.status, origin.request_id, reply.headers, reply.pagination)
+        response = await _act(entry, handler, call)
     except DomainError as error:
         outcome["error"] = error.code
         if isinstance(error, Unavailable):
@@ -245,6 +251,27 @@ async def _answer(
         **outcome,
     )
     return response
+
+
+async def _act(entry: Endpoint, handler: Handler, call: Call) -> func.HttpResponse:
+    """The handler's answer; under an idempotency key the one that was given first."""
+    recall = entry.idempotent
+    if recall is None or HEADER not in call.request.headers:
+        return _rendered(entry, await handler(call), call)
+
+    async def act(claim: Claim) -> func.HttpResponse:
+        claimed = replace(call, origin=replace(call.origin, claim=claim.id))
+        if not claim.settled:
+            return _rendered(entry, await handler(claimed), call)
+        assert claim.resource_id is not None  # what is made under a key has an id
+        return _rendered(entry, await recall(claimed, claim.resource_id), call)
+
+    service = call.services.idempotency
+    return await answer_once(service, call.request, call.caller, entry.name, act, call.request_id)
+
+
+def _rendered(entry: Endpoint, reply: Reply, call: Call) -> func.HttpResponse:
+    return success(reply.data, reply.status or entry.status, call.request_id, reply.headers, reply.pagination)
 
 
 def _path_id(request: func.HttpRequest) -> UUID | None:

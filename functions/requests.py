@@ -106,11 +106,15 @@ def read_json(request: func.HttpRequest, limit: int) -> object:
     return _loaded(_json_bytes(request, limit))
 
 
+def media_type_of(request: func.HttpRequest) -> str:
+    """The content type without its parameters, in lower case; empty when there is none."""
+    return str(request.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
 def _json_bytes(request: func.HttpRequest, limit: int) -> bytes:
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMedia("the body must not be compressed")
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type_of(request) != "application/json":
         raise UnsupportedMedia("the body must be application/json")
     raw = bytes(request.get_body())
     if len(raw) > limit:

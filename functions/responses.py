@@ -12,6 +12,7 @@ import azure.functions as func
 import orjson
 from pydantic import BaseModel
 
+from shared.idempotency.model import InProgress
 from shared.platform.clock import utc_now
 from shared.platform.errors import (
     Conflict,
@@ -90,7 +91,7 @@ def failure(error: DomainError, request_id: str) -> func.HttpResponse:
         return internal_error(request_id)
     status, body = described(error)
     headers: dict[str, str] = {}
-    if isinstance(error, Unavailable | TooManyRequests):
+    if isinstance(error, Unavailable | TooManyRequests | InProgress):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)

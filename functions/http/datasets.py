@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import IO, Any
+from uuid import UUID
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -12,7 +13,7 @@ from pydantic import Field, ValidationError
 from functions.answers.datasets import DATASET, LISTED_DATASET, UPLOADS, UploadPlace
 from functions.endpoint import Call, Reply, endpoint
 from functions.requests import PageQuery, invalid, read_body, refuse_nul
-from shared.datasets.model import DatasetSchema, DatasetStatistics, DatasetStatus, NewDataset, UploadedDataset
+from shared.datasets.model import Dataset, DatasetSchema, DatasetStatistics, DatasetStatus, NewDataset, UploadedDataset
 from shared.platform.errors import UnsupportedMedia, invalid_field
 
 bp = df.Blueprint()
@@ -37,6 +38,14 @@ class NewDatasetQuery(NewDataset):
     name: str = Field("", max_length=255)
 
 
+async def _registered(call: Call, dataset_id: UUID) -> Reply:
+    return _created(await call.services.datasets.get(dataset_id))
+
+
+def _created(dataset: Dataset) -> Reply:
+    return Reply(DATASET(dataset), headers={"Location": f"/api/v1/datasets/{dataset.id}"})
+
+
 @endpoint(
     bp,
     "POST",
@@ -47,6 +56,7 @@ class NewDatasetQuery(NewDataset):
     response=DATASET,
     uploads=UPLOADS,
     headers=("Location",),
+    idempotent=_registered,
 )
 async def create_dataset(call: Call) -> Reply:
     """By multipart form (file, name, description), as the raw body with ?name=, or from a finished direct upload."""
@@ -58,7 +68,7 @@ async def create_dataset(call: Call) -> Reply:
     else:
         new, source = await asyncio.to_thread(_posted_file, request, media_type, call.query)
         dataset = await call.services.datasets.create(new, _chunks(source), caller=call.caller, origin=call.origin)
-    return Reply(DATASET(dataset), headers={"Location": f"/api/v1/datasets/{dataset.id}"})
+    return _created(dataset)
 
 
 @endpoint(

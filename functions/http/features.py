@@ -10,7 +10,7 @@ from functions.answers.features import FEATURE_SET, LISTED_FEATURE_SET, Document
 from functions.endpoint import Call, Reply, accepted, endpoint
 from functions.requests import NEWEST_FIRST, PageQuery
 from functions.responses import Document
-from shared.features.model import FeatureSetFilter, FeatureSetRequest, FeatureSetStatus
+from shared.features.model import FeatureSet, FeatureSetFilter, FeatureSetRequest, FeatureSetStatus
 from shared.features.plan import FeaturePlan
 from shared.features.schemas import document_schemas
 from shared.platform.errors import Conflict, Unavailable
@@ -36,6 +36,14 @@ class PreviewQuery(BaseModel):
     rows: int = Field(10, ge=1, le=100)
 
 
+async def _requested(call: Call, feature_set_id: UUID) -> Reply:
+    return _accepted(await call.services.features.get(feature_set_id))
+
+
+def _accepted(feature_set: FeatureSet) -> Reply:
+    return accepted(FEATURE_SET(feature_set), f"/api/v1/features/sets/{feature_set.id}")
+
+
 @endpoint(
     bp,
     "POST",
@@ -46,6 +54,7 @@ class PreviewQuery(BaseModel):
     durable=True,
     response=FEATURE_SET,
     errors=(Conflict,),
+    idempotent=_requested,
 )
 async def compute_features(call: Call) -> Reply:
     """Answers with the complete configuration, inferred parts included, and starts the orchestration.
@@ -59,8 +68,9 @@ async def compute_features(call: Call) -> Reply:
         await call.durable.start_new("engineer_features", created.orchestration_id, payload)
     except Exception as error:
         await call.services.features.stages.fail(created.id, "the orchestration could not be started")
+        await call.undone()
         raise Unavailable("the orchestration could not be started", target="orchestration") from error
-    return accepted(FEATURE_SET(created), f"/api/v1/features/sets/{created.id}")
+    return _accepted(created)
 
 
 @endpoint(

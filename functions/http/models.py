@@ -1,20 +1,19 @@
 """Models: look, set baselines, promote, roll back, archive."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import azure.durable_functions as df
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from functions.answers.models import MODEL, PROMOTED, TRANSITION, Comparison, ModelFigures, PromotionTrial
+from functions.answers.models import MODEL, TRANSITION, Comparison, ModelFigures
 from functions.endpoint import Call, Reply, endpoint
 from functions.requests import NEWEST_FIRST, PageQuery
 from functions.responses import Document
 from shared.platform.errors import Conflict, NotFound
 from shared.registry.lifecycle import ModelStatus
-from shared.registry.model import ArchiveRequest, ModelFilter, PromotionRequest, Reasoned
-from shared.registry.promotion import Trial
+from shared.registry.model import ModelFilter
 from shared.registry.rules import Baseline, ChampionRule, NewBaselines, NewChampionRules
 from shared.training.report import CONTENT_SECURITY_POLICY
 
@@ -70,14 +69,6 @@ class CompareQuery(BaseModel):
         if len(set(value)) < len(value):
             raise ValueError("each model may be named once")
         return value
-
-
-class PromoteQuery(BaseModel):
-    """Whether to do it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    dry_run: bool = Field(False, description="Answer what would happen and change nothing.")
 
 
 @endpoint(bp, "GET", "models", summary="List models", query=ModelQuery, response=[MODEL])
@@ -176,6 +167,10 @@ async def list_baselines(call: Call) -> Reply:
     return Reply(await call.services.registry.baselines(call.path_id("model_id")))
 
 
+async def _baselines(call: Call, model_id: UUID) -> Reply:
+    return Reply(await call.services.registry.baselines(model_id))
+
+
 @endpoint(
     bp,
     "POST",
@@ -184,6 +179,7 @@ async def list_baselines(call: Call) -> Reply:
     body=NewBaselines,
     status=201,
     response=list[Baseline],
+    idempotent=_baselines,
 )
 async def set_baselines(call: Call) -> Reply:
     """Replaces those of the same metrics, keeps the others; answers with all of them."""
@@ -205,6 +201,10 @@ async def list_champion_rules(call: Call) -> Reply:
     return Reply(await call.services.registry.champion_rules(call.path_id("model_id")))
 
 
+async def _champion_rules(call: Call, model_id: UUID) -> Reply:
+    return Reply(await call.services.registry.champion_rules(model_id))
+
+
 @endpoint(
     bp,
     "POST",
@@ -213,6 +213,7 @@ async def list_champion_rules(call: Call) -> Reply:
     body=NewChampionRules,
     status=201,
     response=list[ChampionRule],
+    idempotent=_champion_rules,
 )
 async def set_champion_rules(call: Call) -> Reply:
     """Replaces those of the same metrics, keeps the others; answers with all of them."""
@@ -220,71 +221,3 @@ async def set_champion_rules(call: Call) -> Reply:
         call.path_id("model_id"), call.body.rules, caller=call.caller, origin=call.origin
     )
     return Reply(rules)
-
-
-@endpoint(
-    bp,
-    "POST",
-    "models/{model_id:guid}/promote",
-    summary="Promote a model, or try what would happen",
-    body=PromotionRequest,
-    query=PromoteQuery,
-    response=(PROMOTED, PromotionTrial),
-    errors=(Conflict,),
-)
-async def promote_model(call: Call) -> Reply:
-    """TRAINED to STAGING, or STAGING to PRODUCTION through the gate; a dry run answers the verdict alone."""
-    if call.query.dry_run:
-        trial = await call.services.promotions.try_promotion(call.path_id("model_id"), call.body, caller=call.caller)
-        return Reply(_tried(trial))
-    model, verdict = await call.services.promotions.promote(
-        call.path_id("model_id"), call.body, caller=call.caller, origin=call.origin
-    )
-    return Reply(PROMOTED(model, verdict=verdict.as_json()))
-
-
-@endpoint(
-    bp,
-    "POST",
-    "models/{model_id:guid}/rollback",
-    summary="Back to the previous production model",
-    body=Reasoned,
-    response=MODEL,
-    errors=(Conflict,),
-)
-async def rollback_model(call: Call) -> Reply:
-    """Archives the model in production and puts the one back that it was promoted over."""
-    model = await call.services.promotions.rollback(
-        call.path_id("model_id"), call.body.reason, caller=call.caller, origin=call.origin
-    )
-    return Reply(MODEL(model))
-
-
-@endpoint(
-    bp,
-    "POST",
-    "models/{model_id:guid}/archive",
-    summary="Take a model out of use",
-    body=ArchiveRequest,
-    response=MODEL,
-    errors=(Conflict,),
-)
-async def archive_model(call: Call) -> Reply:
-    """Its artifacts stay, so that what it decided can still be explained."""
-    model = await call.services.promotions.archive(
-        call.path_id("model_id"), call.body, caller=call.caller, origin=call.origin
-    )
-    return Reply(MODEL(model))
-
-
-def _tried(trial: Trial) -> dict[str, Any]:
-    replaces = trial.replaces
-    return {
-        "allowed": trial.allowed,
-        "from_status": trial.model.status,
-        "target_status": trial.target_status,
-        "replaces": replaces and replaces.model_dump(include={"id", "name", "version"}),
-        "verdict": trial.verdict.as_json(),
-        "overridden": trial.overridden,
-        "artifact": {"loadable": trial.fault is None, "file": trial.file, "message": trial.fault},
-    }

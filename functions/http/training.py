@@ -45,6 +45,14 @@ async def list_training_jobs(call: Call) -> Reply:
     return Reply([_shown(job, call.caller) for job in jobs], pagination=query.pagination(total))
 
 
+async def _started(call: Call, job_id: UUID) -> Reply:
+    return _accepted(await call.services.training.get(job_id), call.caller)
+
+
+def _accepted(job: TrainingJob, caller: Caller) -> Reply:
+    return accepted(_shown(job, caller), f"/api/v1/training/jobs/{job.id}")
+
+
 @endpoint(
     bp,
     "POST",
@@ -55,6 +63,7 @@ async def list_training_jobs(call: Call) -> Reply:
     durable=True,
     response=JOB,
     errors=(Conflict,),
+    idempotent=_started,
 )
 async def start_training_job(call: Call) -> Reply:
     """Queues the job and starts its orchestration."""
@@ -64,8 +73,9 @@ async def start_training_job(call: Call) -> Reply:
         await call.durable.start_new("train_model", job.orchestration_id, {"job_id": str(job.id)})
     except Exception as error:
         await call.services.training.stages.fail(job.id, "the orchestration could not be started")
+        await call.undone()
         raise Unavailable("the orchestration could not be started", target="orchestration") from error
-    return accepted(_shown(job, call.caller), f"/api/v1/training/jobs/{job.id}")
+    return _accepted(job, call.caller)
 
 
 @endpoint(bp, "GET", "training/jobs/{job_id:guid}", summary="One training job", response=JOB)

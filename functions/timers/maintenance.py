@@ -34,3 +34,11 @@ async def forget_history(timer: func.TimerRequest) -> None:
     """Every night: drop the months of history that are older than the retention."""
     services = await get_services()
     await services.scoring.forget_history()
+
+
+@bp.timer_trigger(schedule="0 40 * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
+@bp.function_name("forget_idempotency_keys")
+async def forget_idempotency_keys(timer: func.TimerRequest) -> None:
+    """Every hour: delete the idempotency keys that are older than a day."""
+    services = await get_services()
+    await services.idempotency.purge()

@@ -20,11 +20,15 @@ DENY: Final = "DENY"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The request behind a change. Timers and orchestrations have a request id of their own and no address."""
+    """The request behind a change. Timers and orchestrations have a request id of their own and no address.
+
+    :ivar claim: of a request with an idempotency key; the change that it makes settles it.
+    """
 
     request_id: str
     ip_address: str | None = None
     user_agent: str | None = None
+    claim: UUID | None = None
 
 
 class AuditEntry(BaseModel):

@@ -10,6 +10,7 @@ from shared.audit import repository
 from shared.audit.chain import ChainCheck, Fault, Finding, Head
 from shared.audit.masking import masked
 from shared.audit.model import NEWEST, AuditEntry, AuditFilter, Origin, Position
+from shared.idempotency import service as idempotency
 from shared.platform.database import Connection, Database
 from shared.users.model import Caller
 
@@ -26,13 +27,15 @@ async def record(
     new: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record a change in the transaction of ``conn``: it is in the log if and only if it happened.
+    """Record a change in the transaction of ``conn``: it is in the log if and only if it happened, and if it came with
+    an idempotency key, the key is settled if and only if it happened.
 
     Every entry is written here, and here secret and personal fields are masked (``masking``). The entry is sealed into
     the hash chain by the database when the transaction commits.
 
     :param caller: None for what the system does by itself (a timer, an orchestration).
     :param action: CREATE, UPDATE, DELETE, PROMOTE, ROLLBACK, ARCHIVE, RETRAIN …
+    :raises InProgress: another request with the same idempotency key has taken over; nothing must be committed.
     """
     await repository.insert(
         conn,
@@ -50,6 +53,8 @@ async def record(
             "request_id": origin.request_id,
         },
     )
+    if origin.claim is not None:
+        await idempotency.settle(conn, origin.claim, resource_id)
 
 
 class AuditService:
