@@ -255,6 +255,7 @@ CREATE TABLE drift_metrics (
 CREATE INDEX idx_drift_model_date ON drift_metrics (model_id, computed_at DESC);
 CREATE INDEX idx_drift_type ON drift_metrics (drift_type, computed_at DESC);
 CREATE INDEX idx_drift_status ON drift_metrics (status) WHERE status <> 'OK';
+CREATE INDEX idx_drift_model_window ON drift_metrics (model_id, window_end DESC, id DESC);
 
 CREATE TABLE bias_metrics (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -492,6 +493,7 @@ CREATE TABLE prediction_labels (
 );
 
 CREATE INDEX idx_prediction_labels_prediction ON prediction_labels (prediction_created_at, prediction_id, id);
+CREATE INDEX idx_prediction_labels_model ON prediction_labels (model_id, id);
 
 COMMENT ON TABLE prediction_labels IS 'Every label that was told of a prediction; ids are in the order of commits';
 COMMENT ON COLUMN prediction_labels.labeled_at IS 'When this became known, as the source says';
@@ -712,6 +714,70 @@ COMMENT ON COLUMN idempotency_keys.claim IS 'The run that may act; an overdue on
 COMMENT ON COLUMN idempotency_keys.settled_at IS 'Set in the transaction of the change: it was done';
 COMMENT ON COLUMN idempotency_keys.resource_id IS 'What the change made or moved';
 
+CREATE TABLE prediction_rollups (
+    model_id uuid NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    rows integer NOT NULL,
+    counts bytea NOT NULL,
+    cube bytea NOT NULL,
+    score_sums bytea NOT NULL,
+    latencies bytea NOT NULL,
+    CONSTRAINT prediction_rollups_pkey PRIMARY KEY (model_id, hour),
+    CONSTRAINT prediction_rollups_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE prediction_rollups IS 'What was predicted in an hour, counted by cell; packed as shared/monitoring/rollup.py says';
+COMMENT ON COLUMN prediction_rollups.counts IS 'Rows by cell of each monitored column';
+COMMENT ON COLUMN prediction_rollups.cube IS 'Rows by protected groups and score cell together';
+COMMENT ON COLUMN prediction_rollups.score_sums IS 'Sum of the scores of each score cell';
+COMMENT ON COLUMN prediction_rollups.latencies IS 'Rows by cell of the latency';
+
+CREATE TABLE label_rollups (
+    model_id uuid NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    cube bytea NOT NULL,
+    CONSTRAINT label_rollups_pkey PRIMARY KEY (model_id, hour),
+    CONSTRAINT label_rollups_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE label_rollups IS 'Labelled predictions of an hour by protected groups, score cell and label, as labels are known now';
+
+CREATE TABLE rollup_cursors (
+    model_id uuid NOT NULL,
+    predictions_until timestamp with time zone NOT NULL,
+    labels_until bigint NOT NULL DEFAULT 0,
+    CONSTRAINT rollup_cursors_pkey PRIMARY KEY (model_id),
+    CONSTRAINT rollup_cursors_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE rollup_cursors IS 'How far the rollups of a model go';
+COMMENT ON COLUMN rollup_cursors.predictions_until IS 'Predictions made before this are counted';
+COMMENT ON COLUMN rollup_cursors.labels_until IS 'Rows of prediction_labels up to this id are counted';
+
+CREATE TABLE predictions_archives (
+    month date NOT NULL,
+    state character varying(20) NOT NULL,
+    predictions bigint NOT NULL,
+    labels bigint NOT NULL,
+    digest text NOT NULL,
+    parts jsonb NOT NULL DEFAULT '[]'::jsonb,
+    manifest_sha256 text,
+    started_at timestamp with time zone NOT NULL DEFAULT now(),
+    verified_at timestamp with time zone,
+    archived_at timestamp with time zone,
+    restored_at timestamp with time zone,
+    kept_until timestamp with time zone,
+    CONSTRAINT predictions_archives_pkey PRIMARY KEY (month),
+    CONSTRAINT predictions_archives_manifest_check CHECK (state = 'EXPORTING' OR manifest_sha256 IS NOT NULL),
+    CONSTRAINT predictions_archives_month_check CHECK (EXTRACT(day FROM month) = 1::numeric),
+    CONSTRAINT predictions_archives_state_check CHECK (state IN ('EXPORTING', 'VERIFIED', 'ARCHIVED', 'RESTORING', 'RESTORED'))
+);
+
+COMMENT ON TABLE predictions_archives IS 'Months of predictions that are in Blob, or on their way there or back';
+COMMENT ON COLUMN predictions_archives.digest IS 'digest_predictions_month when the export began';
+COMMENT ON COLUMN predictions_archives.parts IS 'The files written so far, in order: kind, path, rows, bytes, sha256 and bounds';
+COMMENT ON COLUMN predictions_archives.kept_until IS 'A restored month stays in the database until then';
+
 CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
  RETURNS SETOF text
  LANGUAGE plpgsql
@@ -922,6 +988,115 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION predictions_month_state(month date)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+SELECT CASE
+    WHEN to_regclass('predictions_' || to_char(month, 'YYYY_MM')) IS NULL THEN 'missing'
+    ELSE coalesce((
+        SELECT CASE WHEN inhdetachpending THEN 'detaching' ELSE 'attached' END
+        FROM pg_inherits
+        WHERE inhrelid = to_regclass('predictions_' || to_char(month, 'YYYY_MM'))
+          AND inhparent = 'predictions'::regclass
+    ), 'detached')
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION read_predictions_month(month date, after uuid, row_limit integer)
+ RETURNS SETOF predictions
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT * FROM %I WHERE id > $1 ORDER BY id LIMIT $2', 'predictions_' || to_char(month, 'YYYY_MM')
+    ) USING after, row_limit;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION digest_predictions_month(month date, OUT predictions bigint, OUT labels bigint, OUT digest text)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO'
+ SET extra_float_digits TO '1'
+ SET bytea_output TO 'hex'
+AS $function$
+DECLARE
+    of_predictions numeric;
+    of_labels numeric;
+BEGIN
+    EXECUTE format(
+        'SELECT count(*), coalesce(sum(hashtextextended(p::text, 0)), 0) FROM %I AS p',
+        'predictions_' || to_char(month, 'YYYY_MM')
+    ) INTO predictions, of_predictions;
+    SELECT count(*), coalesce(sum(hashtextextended(l::text, 0)), 0)
+    INTO labels, of_labels
+    FROM prediction_labels AS l
+    WHERE prediction_created_at >= month::timestamp AT TIME ZONE 'UTC'
+      AND prediction_created_at < (month + interval '1 month') AT TIME ZONE 'UTC';
+    digest := of_predictions || '/' || of_labels;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION detach_predictions_month(month date)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+ SET lock_timeout TO '250ms'
+AS $function$
+DECLARE
+    partition_name text := 'predictions_' || to_char(month, 'YYYY_MM');
+BEGIN
+    IF NOT EXISTS (SELECT FROM predictions_archives AS a WHERE a.month = $1 AND a.state = 'VERIFIED') THEN
+        RAISE EXCEPTION 'the archive of % is not verified', month USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    CASE predictions_month_state(month)
+        -- Needs the table for itself for a moment; others would queue behind a longer wait for it.
+        WHEN 'attached' THEN EXECUTE format('ALTER TABLE predictions DETACH PARTITION %I', partition_name);
+        WHEN 'detaching' THEN EXECUTE format('ALTER TABLE predictions DETACH PARTITION %I FINALIZE', partition_name);
+        ELSE NULL;
+    END CASE;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION drop_predictions_month(month date)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+DECLARE
+    partition_name text := 'predictions_' || to_char(month, 'YYYY_MM');
+    archive predictions_archives;
+BEGIN
+    SELECT * INTO archive FROM predictions_archives AS a WHERE a.month = $1 FOR UPDATE;
+    IF archive.state IS DISTINCT FROM 'VERIFIED' OR predictions_month_state(month) <> 'detached' THEN
+        RAISE EXCEPTION 'the month % is not both verified and detached', month
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    -- Nobody finds a detached month, to label it or to add to it; should somebody write to its table, not from here on.
+    EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', partition_name);
+    IF (SELECT d.digest FROM digest_predictions_month(month) AS d) <> archive.digest THEN
+        RETURN false;
+    END IF;
+    DELETE FROM prediction_labels
+    WHERE prediction_created_at >= month::timestamp AT TIME ZONE 'UTC'
+      AND prediction_created_at < (month + interval '1 month') AT TIME ZONE 'UTC';
+    EXECUTE format('DROP TABLE %I', partition_name);
+    UPDATE predictions_archives AS a SET state = 'ARCHIVED', archived_at = now(), kept_until = NULL WHERE a.month = $1;
+    RETURN true;
+END
+$function$;
+
 COMMENT ON FUNCTION ensure_predictions_partitions(date,integer) IS 'Creates the missing monthly partitions of predictions, UTC months from from_month on; returns their names';
 
 COMMENT ON FUNCTION read_entity_events(smallint,smallint[],bigint[],timestamp with time zone[],interval,integer) IS 'The newest events of each (entity, key) within span before a moment: one bytea a pair, newest first';
@@ -935,6 +1110,16 @@ COMMENT ON FUNCTION audit_entry_hash(bytea,bigint,audit_logs) IS 'The seal of an
 COMMENT ON FUNCTION chain_audit_entry() IS 'Seals an entry when its transaction commits';
 
 COMMENT ON FUNCTION refuse_audit_change() IS 'Keeps the audit log and its chain as they were written';
+
+COMMENT ON FUNCTION predictions_month_state(date) IS 'Whether the partition of a month is attached, detaching (an interrupted DETACH CONCURRENTLY), detached or missing';
+
+COMMENT ON FUNCTION read_predictions_month(date,uuid,integer) IS 'Rows of a month behind an id, in order of ids; whether the month is attached or not';
+
+COMMENT ON FUNCTION digest_predictions_month(date) IS 'How many predictions and labels a month has, and a number that changes with any of them';
+
+COMMENT ON FUNCTION detach_predictions_month(date) IS 'Detaches a verified month for roles that own no table, or finishes an interrupted DETACH CONCURRENTLY. 55P03 when busy';
+
+COMMENT ON FUNCTION drop_predictions_month(date) IS 'Drops a detached month and its labels if they are what was verified; false, and nothing dropped, if they are not';
 
 CREATE TRIGGER audit_chain_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit_chain FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
 

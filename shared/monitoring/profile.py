@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from shared.monitoring.categories import CategoryProfile, Count, Document, GroupProfile
 from shared.monitoring.codes import MAX_CELLS, MISSING_CODE
 
-MAX_GROUPS = 7  # protected columns; with the score their codes fit one 64-bit key
+MAX_GROUPS = 6  # protected columns; with the score and the label their codes fit one 64-bit key
 _MAX_HEAVY = 32
 _TAIL_HALVINGS = range(6, 17)
 

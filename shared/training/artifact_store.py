@@ -56,6 +56,22 @@ async def read_artifact(blobs: BlobStore, model_id: UUID, *, without: Collection
     return files
 
 
+async def read_some(
+    blobs: BlobStore, model_id: UUID, sha256: str, names: Collection[str]
+) -> tuple[ModelMetadata, dict[str, bytes]]:
+    """A model's metadata and those of its files that ``names`` has and the model too, verified.
+
+    :param sha256: ``ml_models.artifact_sha256``.
+    :raises ArtifactError: a file is missing, truncated or altered.
+    """
+    files = {METADATA: await _read(blobs, model_id, METADATA)}
+    metadata, _ = verify_artifact(files, sha256, only=())
+    present = [name for name in names if name in metadata.files]
+    for name in present:
+        files[name] = await _read(blobs, model_id, name)
+    return verify_artifact(files, sha256, only=present)
+
+
 async def read_report(blobs: BlobStore, model_id: UUID, sha256: str) -> bytes:
     """A model's training report, verified.
 
