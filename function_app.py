@@ -9,6 +9,7 @@ from functions.http import (
     alerts,
     audit,
     batch_scoring,
+    dataset_versions,
     datasets,
     documentation,
     features,
@@ -16,13 +17,16 @@ from functions.http import (
     labels,
     lineage,
     models,
+    promotions,
     reasons,
     scoring,
+    scoring_jobs,
     training,
     unmatched,
     users,
 )
 from functions.orchestrations import feature_engineering
+from functions.orchestrations import scoring_jobs as score_files
 from functions.orchestrations import training as train
 from functions.timers import audit as audit_head
 from functions.timers import labels as label_timers
@@ -37,18 +41,22 @@ for blueprint in (
     audit.bp,
     batch_scoring.bp,
     datasets.bp,
+    dataset_versions.bp,
     documentation.bp,
     features.bp,
     health.bp,
     labels.bp,
     lineage.bp,
     models.bp,
+    promotions.bp,
     reasons.bp,
     scoring.bp,
+    scoring_jobs.bp,
     training.bp,
     unmatched.bp,
     users.bp,
     feature_engineering.bp,
+    score_files.bp,
     train.bp,
     audit_head.bp,
     label_timers.bp,

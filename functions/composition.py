@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shared.alerts.webhook_service import WebhookService
     from shared.audit.denials import DenialLog
     from shared.audit.service import AuditService
+    from shared.datasets.lifecycle import DatasetLifecycle
     from shared.datasets.service import DatasetService
     from shared.features.service import FeatureService
     from shared.idempotency.service import IdempotencyService
@@ -141,8 +142,16 @@ class Services:
             direct_bytes=self.settings.max_direct_upload_bytes,
             rows=self.settings.max_dataset_rows,
             columns=self.settings.max_dataset_columns,
+            cell_bytes=self.settings.max_dataset_cell_bytes,
         )
         return DatasetService(self.database, self.blobs, utc_now, limits)
+
+    @cached_property
+    def dataset_lifecycle(self) -> "DatasetLifecycle":
+        """The end of datasets."""
+        from shared.datasets.lifecycle import DatasetLifecycle
+
+        return DatasetLifecycle(self.database, self.blobs, utc_now)
 
     @cached_property
     def features(self) -> "FeatureService":

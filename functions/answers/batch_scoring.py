@@ -1,11 +1,14 @@
 """What scoring many transactions answers."""
 
+from datetime import datetime
 from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from functions.answers.scoring import Scored
+from functions.views import View
+from shared.scoring.jobs.model import ScoringJob
 
 
 class ItemFieldError(TypedDict):
@@ -47,3 +50,13 @@ class ScoredBatch(TypedDict):
 
     results: list[BatchItem]
     counts: BatchCounts
+
+
+SCORING_JOB = View(ScoringJob, "ScoringJobCard", copied={"job_id": "id"}, added={"progress": float})
+
+
+class ScoringResult(TypedDict):
+    """Where the scored file can be downloaded until then: Parquet, a row for each row of the source."""
+
+    url: str
+    expires_at: datetime

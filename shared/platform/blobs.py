@@ -1,8 +1,8 @@
 """Blob storage: one container, paths relative to it."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +152,19 @@ class BlobStore:
         """Whether a blob is at ``path``."""
         with _translated(path):
             return bool(await self._blob(path).exists())
+
+    async def folders(self, prefix: str) -> AsyncIterator[str]:
+        """The paths, each ending in a slash, that lie directly under ``prefix``, which ends in one itself."""
+        with _translated(prefix):
+            async for item in self._container().walk_blobs(name_starts_with=prefix, delimiter="/"):
+                if item.name.endswith("/"):
+                    yield item.name
+
+    async def last_written(self, prefix: str) -> datetime | None:
+        """When a blob whose path begins with ``prefix`` was last written; None where there is none."""
+        with _translated(prefix):
+            times = [blob.last_modified async for blob in self._container().list_blobs(name_starts_with=prefix)]
+        return max(times, default=None)
 
     async def delete_prefix(self, prefix: str) -> int:
         """Delete every blob whose path begins with ``prefix``; returns how many this call deleted."""

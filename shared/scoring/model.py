@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 1000
 _MAX_FIELDS = 500
 _MAX_NAME = 200
-_MAX_TEXT = 10_000
+MAX_TEXT = 10_000
 _MAX_TRANSACTION_ID = 255
 
 
@@ -33,7 +33,7 @@ class ScoreRequest(BaseModel):
     def _flat_and_finite(cls, value: dict[str, Any]) -> dict[str, Any]:
         if any(len(name) > _MAX_NAME for name in value):
             raise ValueError(f"field names must have at most {_MAX_NAME} characters")
-        if problems := [f"{name} {reason}" for name, item in value.items() if (reason := _refusal(item))]:
+        if problems := [f"{name} {reason}" for name, item in value.items() if (reason := refusal(item))]:
             raise ValueError("; ".join(problems[:20]))
         return value
 
@@ -47,11 +47,12 @@ class BatchScoreRequest(BaseModel):
     model_id: UUID | None = Field(None, description="A model in STAGING or PRODUCTION; default: the one in production.")
 
 
-def _refusal(value: object) -> str | None:
+def refusal(value: object) -> str | None:
+    """Why a transaction may not hold this value, if so."""
     if isinstance(value, float):
         return None if isfinite(value) else "must be a finite number"
     if isinstance(value, str):
-        return None if len(value) <= _MAX_TEXT else f"must have at most {_MAX_TEXT} characters"
+        return None if len(value) <= MAX_TEXT else f"must have at most {MAX_TEXT} characters"
     if value is None or isinstance(value, bool | int):
         return None
     return "must be a number, a string, true, false or null"

@@ -124,7 +124,7 @@ class ScoringService:
             raise Unavailable("the model could not be loaded in time", retry_after=1, target="model") from error
 
     async def readiness(self) -> dict[str, Any]:
-        """Which model serves, and whether it is the one in production; its predecessor does while it cannot be loaded."""
+        """Which model serves, and which is in production: while that cannot be loaded, its predecessor serves."""
         try:
             current = await self.models.production()
         except Conflict:
@@ -152,6 +152,7 @@ class ScoringService:
         Those are the models in STAGING and PRODUCTION, and the one that a rollback returns to.
         """
         added = 0
+        await self._models.clear_alerts()
         for model in await self._registry.in_use():
             with suppress(Exception):  # the log says what is wrong with this one; the others go on
                 added += await self._top_up.complete(await self.models.get_any(model.id))

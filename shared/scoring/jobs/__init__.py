@@ -1,0 +1,1 @@
+"""Whole files as durable jobs: CSV or Parquet in, scored Parquet out, predictions stored."""
