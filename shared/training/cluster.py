@@ -34,6 +34,7 @@ from shared.training.algorithms.xgboost import (
     score_of,
 )
 from shared.training.cluster_callback import slice_callback
+from shared.training.model import UntrainableData
 from shared.training.progress import RoundFigures, TrainingProgress
 from shared.training.slices import SliceLimits
 from shared.training.training_set import TrainingSet, in_blocks
@@ -87,6 +88,8 @@ class Cluster:
             if not workers:
                 raise Unavailable(f"the Dask cluster at {self._address} has no workers", target="dask")
             sample = fit_sample(data, hyperparameters)
+            if sample.recency is not None:
+                raise UntrainableData("half_life_days is not known on a cluster", target="hyperparameters")
             rows = _present(client, job_id) or _scatter(client, job_id, data, sample, workers)
             training = _Training(client, job_id, rows, len(data.table.feature_names), hyperparameters, sample.weight)
             try:

@@ -27,7 +27,7 @@ LABEL, TIME = "__label", "__time"
 TABLE_FORMAT: Final = 3  # of the files that :func:`build_table` writes
 _FEATURES, _LABELS, _TIMES, _TABLE = "features.npy", "labels.npy", "times.npy", "table.json"
 _BATCH_ROWS: Final = 131_072
-_UNKNOWN_TIME: Final = np.iinfo(np.int64).min
+UNKNOWN_TIME: Final = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class TrainingSet:
         known = self.times(part)
         if known is None:
             return None
-        known = known[known != _UNKNOWN_TIME]
+        known = known[known != UNKNOWN_TIME]
         return max(float(known[-1] - known[0]) / 86_400e6, 1 / 24) if len(known) else None
 
 
@@ -119,7 +119,7 @@ def build_table(parquet: Path, feature_names: Sequence[str], folder: Path) -> No
     keys = frame.select(label, *([TIME] if TIME in schema else [])).collect(engine="streaming")
     labels, labelled = _labels(keys[LABEL])
     times = _times(keys[TIME])[labelled] if TIME in schema else None
-    if times is not None and (times == _UNKNOWN_TIME).all():
+    if times is not None and (times == UNKNOWN_TIME).all():
         times = None
 
     rows = int(labelled.sum())
@@ -203,7 +203,7 @@ def _labels(column: "pl.Series") -> tuple[npt.NDArray[np.int8], npt.NDArray[np.b
 
 
 def _times(column: "pl.Series") -> npt.NDArray[np.int64]:
-    known: Any = column.dt.epoch("us").fill_null(int(_UNKNOWN_TIME)).to_numpy()
+    known: Any = column.dt.epoch("us").fill_null(int(UNKNOWN_TIME)).to_numpy()
     return np.asarray(known, dtype=np.int64)
 
 

@@ -48,6 +48,13 @@ class LabelledHyperparameters(Hyperparameters):
         description="Genuine rows to keep for each fraud, drawn by the seed; null for all. Scores are corrected for it "
         "afterwards, so that they stay probabilities",
     )
+    half_life_days: float | None = Field(
+        None,
+        gt=0,
+        le=36_500,
+        description="A row weighs half as much for each so many days that it is older than the newest one to learn "
+        "from; null for all alike",
+    )
 
 
 class ExplanationKind(BaseModel):
@@ -90,6 +97,12 @@ class FittedModel(Protocol):
     def contributions(self, features: Features) -> Features:
         """Shapley values in the unit that :attr:`explanation` names, shape (n, f + 1); the last column is the base
         value.
+        """
+        ...
+
+    def prepare_explanations(self) -> None:
+        """What makes :meth:`contributions` of single rows faster from then on, if there is such a thing; may take a
+        second, on any thread, while the model is in use.
         """
         ...
 

@@ -156,7 +156,7 @@ class _Growing:
             class_weight={0: 1.0, 1: sample.weight},
             random_state=round_seed(given.seed, self.rounds),
             n_jobs=self._threads,
-        ).fit(self._prepared.features, sample.labels)
+        ).fit(self._prepared.features, sample.labels, sample_weight=sample.recency)
         self._take(Trees.joined(_corrected(tree.tree_, sample) for tree in forest.estimators_))
         grown = sum(block.tree_count for block in self._blocks)
         return labelled_figures(np.clip(self._sum / grown, 0, 1), self._labels)

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.training.algorithms.base import Features, LabelledHyperparameters
-from shared.training.training_set import TrainingSet, in_blocks
+from shared.training.model import UntrainableData
+from shared.training.training_set import UNKNOWN_TIME, TrainingSet, in_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,8 @@ class FitSample:
     """The rows of the fitting part that a model learns from.
 
     ``rows``: sorted positions within the fitting part, shape (n,); None for all of it. ``labels``: theirs, int8.
-    ``weight``: of a fraud relative to a genuine row. ``odds_factor``: what the odds of a model that has learned from
+    ``weight``: of a fraud relative to a genuine row. ``recency``: what each row weighs beside that for its age, float32
+    of shape (n,), None where all weigh alike. ``odds_factor``: what the odds of a model that has learned from
     these rows with this weight must be multiplied by.
     """
 
@@ -29,11 +31,13 @@ class FitSample:
     labels: npt.NDArray[np.int8]
     weight: float
     odds_factor: float
+    recency: npt.NDArray[np.float32] | None = None
 
     @property
     def weights(self) -> npt.NDArray[np.float32]:
         """The weight of each row."""
-        return np.where(self.labels == 1, np.float32(self.weight), np.float32(1))
+        of_class = np.where(self.labels == 1, np.float32(self.weight), np.float32(1))
+        return of_class if self.recency is None else of_class * self.recency
 
     @property
     def log_odds(self) -> float:
@@ -60,6 +64,8 @@ def fit_sample(data: TrainingSet, hyperparameters: LabelledHyperparameters, max_
     """Draw the rows to learn from; equal seeds draw equal rows.
 
     Frauds stay as long as they are at most half of ``max_rows``; genuine rows make room.
+
+    :raises UntrainableData: rows shall weigh by their age and the data has no times.
     """
     labels = np.asarray(data.labels(data.split.fit))
     frauds, genuine = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
@@ -77,7 +83,23 @@ def fit_sample(data: TrainingSet, hyperparameters: LabelledHyperparameters, max_
         rows = np.sort(np.concatenate((frauds, genuine)))
         labels = labels[rows]
     weight = fraud_weight(hyperparameters.scale_pos_weight, labels)
-    return FitSample(rows, labels, weight, kept / weight)
+    recency = None
+    if hyperparameters.half_life_days is not None:
+        recency = _recency(data, hyperparameters.half_life_days)
+        recency = recency if rows is None else recency[rows]
+    return FitSample(rows, labels, weight, kept / weight, recency)
+
+
+def _recency(data: TrainingSet, half_life_days: float) -> npt.NDArray[np.float32]:
+    """What each row of the fitting part weighs for its age, at least a millionth; one whose time is unknown is as old
+    as the oldest."""
+    times = data.times(data.split.fit)
+    if times is None:
+        raise UntrainableData("half_life_days needs a dataset with a time column", target="hyperparameters")
+    oldest = times[times != UNKNOWN_TIME].min(initial=times[-1])
+    days = (times[-1] - np.maximum(times, oldest)) / 86_400e6
+    weights: npt.NDArray[np.float32] = np.maximum(np.exp2(-days / half_life_days), 1e-6).astype(np.float32)
+    return weights
 
 
 def rows_left_out(data: TrainingSet, max_rows: int) -> list[str]:

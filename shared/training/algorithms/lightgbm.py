@@ -208,7 +208,15 @@ def _load() -> Any:
 def tree_parameters(hyperparameters: LightGBMHyperparameters, threads: int) -> dict[str, Any]:
     """LightGBM's own parameters."""
     kept = hyperparameters.model_dump(
-        exclude={"n_estimators", "scale_pos_weight", "undersampling", "early_stopping_rounds", "max_depth", "seed"}
+        exclude={
+            "n_estimators",
+            "scale_pos_weight",
+            "undersampling",
+            "half_life_days",
+            "early_stopping_rounds",
+            "max_depth",
+            "seed",
+        }
     )
     return {
         **kept,

@@ -147,6 +147,9 @@ class LinearModel:
         parts = self._scaling.apply(np.asarray(features)) * self._coefficients
         return np.column_stack((parts, np.full(len(parts), self._intercept))).astype(np.float32)
 
+    def prepare_explanations(self) -> None:
+        """Nothing to prepare."""
+
 
 class _Newton:
     """A run in memory: minimises the weighted log loss plus ``|coefficients|² / 2C``."""

@@ -99,14 +99,16 @@ class XGBoost:
     def matrix_key(self, hyperparameters: XGBoostHyperparameters, threads: int) -> Hashable:
         """Bins are cut once for all runs that want as many, of the same rows."""
         drawn = hyperparameters.undersampling and (hyperparameters.undersampling, hyperparameters.seed)
-        return self.name, hyperparameters.max_bin, drawn, threads
+        return self.name, hyperparameters.max_bin, drawn, hyperparameters.half_life_days, threads
 
     def prepare(self, data: TrainingSet, hyperparameters: XGBoostHyperparameters, threads: int) -> _Matrices:
         """Quantised matrices, one byte a value when nothing is missing; the mapped float matrix is read in place."""
         xgb = load_xgboost()
         sample, validation = fit_sample(data, hyperparameters), data.split.validation
         shared = {"nthread": threads, "max_bin": hyperparameters.max_bin}
-        fit = xgb.QuantileDMatrix(sample.features(data), sample.labels.astype(np.float32), **shared)
+        fit = xgb.QuantileDMatrix(
+            sample.features(data), sample.labels.astype(np.float32), weight=sample.recency, **shared
+        )
         labels = np.asarray(data.labels(validation), dtype=np.float32)
         later = xgb.QuantileDMatrix(np.asarray(data.features(validation)), labels, ref=fit, **shared)
         release_pages(data.table.features)
@@ -202,6 +204,7 @@ def booster_parameters(hyperparameters: XGBoostHyperparameters, weight: float, t
             "n_estimators",
             "scale_pos_weight",
             "undersampling",
+            "half_life_days",
             "early_stopping_rounds",
             "early_stopping_metric",
         }

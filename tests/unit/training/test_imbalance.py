@@ -5,7 +5,13 @@ import pytest
 
 from shared.training.algorithms.base import LabelledHyperparameters
 from shared.training.algorithms.imbalance import fit_sample, rows_left_out
-from shared.training.training_set import TrainingSet
+from shared.training.evaluation import ScoreCurve
+from shared.training.model import UntrainableData
+from shared.training.split import temporal_split
+from shared.training.training_set import UNKNOWN_TIME, FeatureTable, TrainingSet
+from tests.unit.training.runs import LABELLED, fitted
+
+DAY = 86_400_000_000
 
 
 def _given(**given: object) -> LabelledHyperparameters:
@@ -66,3 +72,42 @@ def test_weights_and_undersampling_are_corrected_together(data: TrainingSet) -> 
     plain = fit_sample(data, _given(undersampling=9))
     assert sample.odds_factor == pytest.approx(plain.odds_factor / 3)
     assert np.exp(sample.log_odds) == pytest.approx(3 / 9, rel=1e-3)
+
+
+def _days(rows: int, times: np.ndarray | None) -> TrainingSet:
+    """One feature whose meaning turns around half way."""
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(rows, 2)).astype(np.float32)
+    sign = np.where(np.arange(rows) < rows * 0.4, -1, 1)
+    labels = (sign * values[:, 0] + rng.normal(scale=0.3, size=rows) > 1.2).astype(np.int8)
+    table = FeatureTable(values, labels, times, ("turning", "noise"))
+    return TrainingSet(table, temporal_split(labels, times, 0.8))
+
+
+def test_a_row_weighs_half_as_much_for_each_half_life_of_its_age() -> None:
+    """Relative to the newest row; one whose time is unknown is as old as the oldest."""
+    times = np.concatenate(([UNKNOWN_TIME], np.arange(999) * DAY)).astype(np.int64)
+    data = _days(1000, times)
+    fit = data.labels(data.split.fit)
+    sample = fit_sample(data, _given(half_life_days=10))
+    assert sample.recency is not None
+    assert sample.recency[[-1, -11, -21]] == pytest.approx([1, 0.5, 0.25])
+    assert sample.recency[0] == sample.recency[1] == pytest.approx(1e-6)
+    np.testing.assert_array_equal(sample.weights, np.where(fit == 1, sample.weight, 1) * sample.recency)
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_every_algorithm_learns_more_of_what_is_recent(name: str) -> None:
+    """A feature that has turned around is read as it is now."""
+    data = _days(6000, np.arange(6000, dtype=np.int64) * (DAY // 24))
+    found = {}
+    for half_life in (None, 10.0):
+        scores = fitted(data, name, half_life_days=half_life).predict(data.features(data.split.test))
+        found[half_life] = ScoreCurve.of(scores, data.labels(data.split.test)).auc_pr() or 0
+    assert found[10.0] > found[None] + 0.05
+
+
+def test_weighing_by_age_needs_times() -> None:
+    """Without them nothing is newer than anything."""
+    with pytest.raises(UntrainableData, match="time column"):
+        fit_sample(_days(1000, None), _given(half_life_days=10))
