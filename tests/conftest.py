@@ -14,4 +14,5 @@ pytest_plugins = [
     "tests.fixtures.app",
     "tests.fixtures.features",
     "tests.fixtures.registry",
+    "tests.fixtures.scoring",
 ]

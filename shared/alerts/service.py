@@ -68,10 +68,10 @@ class AlertService:
         )
         return alert
 
-    async def clear(self, cause: str, *, windows: int = 1, at: datetime | None = None) -> None:
+    async def clear(self, cause: str, *, windows: int = 1, at: datetime | None = None) -> bool:
         """The cause was not there: after ``windows`` such windows in a row its open alert, if any, is resolved.
 
-        Never raises because the database is away.
+        Never raises because the database is away; whether it was noted says the answer.
 
         :param at: the end of the window, which counts once however often it is told; default now.
         """
@@ -80,6 +80,8 @@ class AlertService:
                 await clear(conn, cause, windows=windows, at=at or self._clock(), now=self._clock())
         except Unavailable:
             _log.warning(ALERT_NOT_REPORTED, cause=cause, severity="none")
+            return False
+        return True
 
     async def get(self, alert_id: UUID) -> Alert:
         """One alert.

@@ -51,8 +51,8 @@ class PoolConnection(psycopg.AsyncConnection[Row]):
         finally:
             alarm.cancel()
 
-    async def cancel_safe(self, *, timeout: float = _CANCEL_SECONDS) -> None:
-        """As psycopg's, which calls it when a task is cancelled amid a query; a server that is gone is not waited for."""
+    async def cancel_safe(self, *, timeout: float = _CANCEL_SECONDS) -> None:  # noqa: ASYNC109  # psycopg's signature
+        """As psycopg's, which calls it when a task is cancelled amid a query; a server that is gone is left alone."""
         await super().cancel_safe(timeout=min(timeout, _CANCEL_SECONDS))
 
     def _hang_up(self) -> None:

@@ -30,6 +30,7 @@ MODEL_NOT_LOADED: Final = "model_not_loaded"
 
 _KEPT = 4
 _RETRY_AFTER = timedelta(seconds=30)
+_DAMAGED_FOR = timedelta(seconds=5)  # how long files that were found damaged are not looked at again
 _PATIENCE_SECONDS = 2.0  # how long requests wait for a model that was just promoted before its predecessor serves them
 _log = get_logger("scoring")
 
@@ -82,6 +83,8 @@ class ServedModels:
         self._models: OrderedDict[UUID, ServedModel] = OrderedDict()
         self._loads: dict[UUID, asyncio.Task[ServedModel]] = {}
         self._production: Production | None = None
+        self._damaged: dict[UUID, tuple[datetime, DomainError]] = {}
+        self._uncleared: set[UUID] = set()
 
     async def production(self) -> Production:
         """What serves; loads the model in production on first use. One that could not be loaded is tried again
@@ -143,6 +146,17 @@ class ServedModels:
         """The model of this id whatever its status, to explain what it decided."""
         return await self._load(model_id)
 
+    async def clear_alerts(self) -> None:
+        """Clear the alerts of loaded models that could not be cleared when these were loaded."""
+        for model_id in tuple(self._uncleared):
+            await self._clear_alert(model_id)
+
+    async def _clear_alert(self, model_id: UUID) -> None:
+        if await self._alerts.clear(_cause(model_id)):
+            self._uncleared.discard(model_id)
+        else:
+            self._uncleared.add(model_id)
+
     async def _load(self, model_id: UUID) -> ServedModel:
         if (known := self._models.get(model_id)) is not None:
             self._models.move_to_end(model_id)
@@ -173,6 +187,9 @@ class ServedModels:
         from shared.training.artifact_store import read_artifact
         from shared.training.artifacts import REPORT, ArtifactError
 
+        if (damage := self._damaged.get(model_id)) is not None and self._clock() - damage[0] < _DAMAGED_FOR:
+            # Told to everyone who asks, but neither read nor reported again for each of them.
+            raise damage[1].with_traceback(None)
         model = await self._registry.get(model_id)
         try:
             if model.artifact_sha256 is None:
@@ -180,9 +197,11 @@ class ServedModels:
             files = await read_artifact(self._blobs, model.id, without=(REPORT,))
             served = await asyncio.to_thread(_served, model, files)
         except ArtifactError as error:
+            self._damaged[model_id] = self._clock(), error
             await self._alerts.report(_unreadable(model, error))
             raise
-        await self._alerts.clear(_cause(model_id))
+        self._damaged.pop(model_id, None)
+        await self._clear_alert(model_id)
         return served
 
 

@@ -152,7 +152,7 @@ class ScoringService:
         Those are the models in STAGING and PRODUCTION, and the one that a rollback returns to.
         """
         added = 0
-        await self._models.clear_alerts()
+        await self.models.clear_alerts()
         for model in await self._registry.in_use():
             with suppress(Exception):  # the log says what is wrong with this one; the others go on
                 added += await self._top_up.complete(await self.models.get_any(model.id))

@@ -1,130 +1,19 @@
 """Scoring on a real database and a real blob store: what is served, what is stored, and what happens in between."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
-from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
-from psycopg.types.json import Jsonb
 
-from shared.alerts.model import Alert, AlertStatus, Severity, Source
-from shared.alerts.service import AlertService
-from shared.audit.model import Origin
-from shared.platform.blobs import BlobStore
+from shared.alerts.model import AlertStatus, Severity, Source
 from shared.platform.clock import utc_now
-from shared.platform.database import Database
 from shared.platform.errors import Conflict, InvalidContent, Unavailable
 from shared.registry.lifecycle import ModelStatus
-from shared.registry.model import PromotionRequest
-from shared.registry.promotion import PromotionService
-from shared.registry.service import RegistryService
-from shared.scoring.service import ScoringService
 from shared.training.artifact_store import write_artifact
-from shared.users.model import Caller
 from tests.fixtures.artifacts import packed_model
-from tests.fixtures.gate import Gate
-
-TRANSACTION = {"transaction_id": "order-1", "amount": 12.5, "kind": "gift"}
-
-
-class Platform:
-    """A registry to move models in, a blob store behind a gate, and scoring on both."""
-
-    def __init__(self, database: Database, blobs: BlobStore, gate: Gate, origin: Origin, caller: Caller) -> None:
-        self.database = database
-        self.blobs = blobs
-        self.gate = gate
-        self.now: datetime | None = None
-        self.registry = RegistryService(database)
-        self.promotions = PromotionService(database, blobs)
-        self.alerts = AlertService(database, utc_now)
-        self.scoring = ScoringService(database, blobs, self.registry, self.alerts, self.clock, deadline_seconds=4)
-        self._origin = origin
-        self._caller = caller
-
-    def clock(self) -> datetime:
-        """Now, or what a test says."""
-        return self.now or utc_now()
-
-    async def trained(self) -> UUID:
-        """A registered model."""
-        model_id = uuid4()
-        artifact = packed_model(model_id=model_id)
-        await write_artifact(self.blobs, model_id, artifact)
-        async with self.database.connection() as conn:
-            await conn.execute(
-                "INSERT INTO ml_models (id, name, version, algorithm, hyperparameters, storage_path, metrics, "
-                "threshold, artifact_sha256) VALUES (%s, 'fraud', %s, 'xgboost', '{}', %s, %s, 0.25, %s)",
-                (model_id, model_id.hex, f"models/{model_id}/", Jsonb({"auc_roc": 0.9}), artifact.sha256),
-            )
-        return model_id
-
-    async def move(self, model_id: UUID, *targets: ModelStatus) -> UUID:
-        """Promote step by step."""
-        for target in targets:
-            request = PromotionRequest(target_status=target, reason="a test")
-            await self.promotions.promote(model_id, request, caller=self._caller, origin=self._origin)
-        return model_id
-
-    async def promoted(self, *, lost: bool = False) -> UUID:
-        """A new model in production; the files of a lost one have gone from Blob since."""
-        model_id = await self.move(await self.trained(), ModelStatus.STAGING, ModelStatus.PRODUCTION)
-        if lost:
-            await self.blobs.delete_prefix(f"models/{model_id}/")
-        return model_id
-
-    async def score(self, model_id: UUID | None = None, **changes: Any) -> UUID:
-        """Score a transaction; the id of the model that did."""
-        answer = await self.scoring.score({**TRANSACTION, **changes}, model_id=model_id, explain=False)
-        return answer.model.id
-
-    async def becomes(self, model_id: UUID) -> None:
-        """Return when this model scores."""
-        for _ in range(500):
-            if await self.score() == model_id:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError("another model still scores")
-
-    async def alert(self, status: AlertStatus) -> Alert:
-        """The only alert of this status."""
-        found, total = await self.alerts.list_page(
-            status=status, severity=None, source_type=None, model_id=None, limit=10, offset=0
-        )
-        assert total == 1
-        return found[0]
-
-    async def noticed_again(self, alert: Alert) -> None:
-        """Return when the cause of an open alert was noticed once more."""
-        for _ in range(500):
-            if (await self.alert(AlertStatus.ACTIVE)).occurrences > alert.occurrences:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError("nobody noticed")
-
-    async def stored(self) -> list[UUID]:
-        """The models of the stored predictions."""
-        async with self.database.connection() as conn:
-            return [row["model_id"] async for row in await conn.execute("SELECT model_id FROM predictions")]
-
-
-@pytest.fixture
-async def platform(
-    database: Database, blobs: BlobStore, blob_connection_string: str, origin: Origin, system: Caller
-) -> AsyncIterator[Platform]:
-    """A blob store that a test can silence."""
-    found = re.search(r"BlobEndpoint=http://127\.0\.0\.1:(\d+)/", blob_connection_string)
-    assert found is not None
-    async with Gate(int(found[1])) as gate:
-        through = blob_connection_string.replace(f":{found[1]}/", f":{gate.port}/", 1)
-        store = BlobStore(container=blobs.container_name, connection_string=through, retries=0)
-        yield Platform(database, store, gate, origin, system)
-        await store.close()
+from tests.fixtures.scoring import Platform
 
 
 async def test_without_a_model_in_production_nothing_is_scored(platform: Platform) -> None:
