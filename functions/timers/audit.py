@@ -20,7 +20,7 @@ bp = df.Blueprint()
 @bp.timer_trigger(schedule="45 0 * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
 @bp.function_name("note_audit_head")
 async def note_audit_head(timer: func.TimerRequest) -> None:
-    """Every hour: log the newest seal of the audit log, which ``python -m sql.audit verify --head`` takes, and keep it."""
+    """Every hour: log the newest seal of the audit log as ``python -m sql.audit verify --head`` takes it; keep it."""
     services = await get_services()
     head = await services.audit.head()
     if head is None:

@@ -21,6 +21,7 @@ from shared.platform.telemetry import get_logger
 
 ORPHAN_FOUND: Final = "orphan_found"
 ORPHAN_NOT_MENDED: Final = "orphan_not_mended"
+WORK_WAITING: Final = "work_waiting"
 
 _GRACE: Final = timedelta(minutes=2)
 _log = get_logger("watchdog")
@@ -70,6 +71,9 @@ async def resume_orphaned_work(timer: func.TimerRequest, client: df.DurableOrche
         order = {"job_id": str(job_id)}
         await _mend(client, "score_file", instance_id, order, job_id, services.scoring_jobs.stages.fail)
     await admit_waiting(client)  # a place may have become free
+    age = await services.training.queue_age()
+    if age is not None:
+        _log.info(WORK_WAITING, oldest_seconds=round(age.total_seconds()))
 
 
 async def _mend(

@@ -72,7 +72,9 @@ class _Scope:
         for module in self.file.modules.values():
             for scope in self._instances(module.around, module.bound):
                 given = scope.resolve(module.body).get("params", {})
-                yield from _Scope(self.files, self.files[module_path(self.file, module)], given).resources()
+                target = self.files.get(module_path(self.file, module))
+                if target is not None:
+                    yield from _Scope(self.files, target, given).resources()
 
     def _instances(self, around: Expression, bound: tuple[str, ...]) -> Iterator[_Scope]:
         """One scope for each turn of the loop; none where the condition is known to be false."""

@@ -33,6 +33,7 @@ SOURCES = {
         "authorization.v2022_04_01",
         "RoleAssignmentCreateParameters",
     ),
+    "Microsoft.Authorization/roleDefinitions": ("2022-04-01", "authorization.v2022_04_01", "RoleDefinition"),
     "Microsoft.Cdn/profiles": ("2024-02-01", "cdn", "Profile"),
     "Microsoft.Cdn/profiles/afdEndpoints": ("2024-02-01", "cdn", "AFDEndpoint"),
     "Microsoft.Cdn/profiles/afdEndpoints/routes": ("2024-02-01", "cdn", "Route"),

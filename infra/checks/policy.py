@@ -108,6 +108,19 @@ def check_policy(files: Mapping[str, File]) -> Iterator[Fault]:
                     seen.add(fault)
                     yield fault
     yield from _specification(files)
+    yield from _assignable(files)
+
+
+def _assignable(files: Mapping[str, File]) -> Iterator[Fault]:
+    """The deployer may give the roles that the templates give, and no other."""
+    place = "modules/deployer.bicep"
+    assignable = files[place].variables.get("assignableRoles")
+    given = {role for _, _, role in ROLES | SCHEDULER_ROLES}
+    named = set(map(str, assignable)) if isinstance(assignable, list) else set()
+    for role in sorted(given ^ named):
+        yield Fault(
+            place, 1, f"the role {role} is {'not assignable' if role in given else 'assignable and never given'}"
+        )
 
 
 def _rules(resources: Sequence[Deployed]) -> Iterator[Fault]:

@@ -115,13 +115,17 @@ var logAlerts = [
   }
 ]
 
-// Every timer of functions/timers and functions/monitoring; a test compares.
+// Every timer of the app; a test compares.
 var timers = [
   'note_audit_head'
   'make_partitions'
   'top_up_history'
   'forget_history'
+  'forget_idempotency_keys'
   'resume_orphaned_work'
+  'settle_labels'
+  'sweep_datasets'
+  'deliver_webhooks'
 ]
 
 resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {

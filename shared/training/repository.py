@@ -172,3 +172,9 @@ async def list_unfinished(conn: Connection, before: datetime) -> list[tuple[UUID
     """Ids and orchestrations of jobs that were asked for before ``before`` and have not ended."""
     rows = await (await conn.execute(_SQL["list_unfinished_jobs"], {"before": before})).fetchall()
     return [(row["id"], row["orchestration_id"]) for row in rows]
+
+
+async def oldest_queued(conn: Connection) -> datetime | None:
+    """When the job that has waited longest for its turn was asked for."""
+    row = await (await conn.execute(_SQL["oldest_queued_job"])).fetchone()
+    return None if row is None else row["queued_at"]

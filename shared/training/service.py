@@ -147,6 +147,12 @@ class TrainingService:
         async with self._database.connection() as conn:
             return await repository.list_unfinished(conn, before)
 
+    async def queue_age(self) -> timedelta | None:
+        """How long the first job in line has waited for its turn; None when none waits."""
+        async with self._database.connection() as conn:
+            oldest = await repository.oldest_queued(conn)
+        return None if oldest is None else self._clock() - oldest
+
     async def cancel(self, job_id: UUID, *, caller: Caller, origin: Origin) -> TrainingJob:
         """Cancel a job that has not ended; a slice in progress notices within seconds. Cancelling twice is no error.
 

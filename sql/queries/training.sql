@@ -191,3 +191,9 @@ SELECT id, orchestration_id
 FROM training_jobs
 WHERE status IN ('QUEUED', 'RUNNING') AND created_at < %(before)s AND orchestration_id IS NOT NULL
 ORDER BY created_at;
+
+-- name: oldest_queued_job
+-- When the job that has waited longest for its turn was asked for; NULL where none waits.
+SELECT min(queued_at) AS queued_at
+FROM training_jobs
+WHERE status = 'QUEUED';

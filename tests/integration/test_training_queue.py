@@ -87,3 +87,21 @@ async def test_cancelling_while_admitting_neither_overfills_nor_revives(
     await service.admit()
     statuses = await _statuses(service, jobs)
     assert statuses == ["CANCELLED"] * 3 + ["RUNNING"] * 5
+
+
+async def test_the_queue_is_as_old_as_its_first_job(
+    service: TrainingService, jobs: list[TrainingJob], database: Database
+) -> None:
+    """Running jobs do not count; without a job in line there is no age."""
+    async with database.transaction() as conn:
+        for minutes, job in enumerate(jobs):
+            await conn.execute(
+                "UPDATE training_jobs SET queued_at = now() - make_interval(mins => %s), status = %s WHERE id = %s",
+                (minutes, "RUNNING" if minutes == 7 else "QUEUED", job.id),
+            )
+    age = await service.queue_age()
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE training_jobs SET status = 'RUNNING'")
+    assert age is not None
+    assert 6 * 60 <= age.total_seconds() < 6 * 60 + 30
+    assert await service.queue_age() is None
