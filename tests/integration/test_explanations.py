@@ -46,7 +46,8 @@ def test_contributions_are_those_of_the_shap_library(model: tuple[BoosterModel, 
 
 
 def test_what_is_answered_adds_up_to_the_margin(model: tuple[BoosterModel, np.ndarray]) -> None:
-    """Base value plus contributions, rounded as they are answered, within 1e-5 of the model's margin."""
+    """Base value plus contributions, rounded as they are answered, within 2e-5 of the model's margin: 1e-5 is lost in
+    the single precision of the library, the rest in rounding."""
     from shared.scoring.reasons import explanation
 
     booster, rows = model
@@ -54,7 +55,7 @@ def test_what_is_answered_adds_up_to_the_margin(model: tuple[BoosterModel, np.nd
     margins = booster.booster.inplace_predict(rows, predict_type="margin")
     for margin, values in zip(margins, booster.contributions(rows).tolist(), strict=True):
         found = explanation(names, values, booster.explanation)
-        assert found.base_value + sum(found.contributions.values()) == pytest.approx(margin, abs=1e-5)
+        assert found.base_value + sum(found.contributions.values()) == pytest.approx(margin, abs=2e-5)
 
 
 async def _served(platform: Platform, database: Database, blobs: BlobStore) -> None:
