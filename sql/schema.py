@@ -21,6 +21,7 @@ from sql.catalogue import Catalogue, Row, column_definition, read_catalogue
 from sql.migrate import migrate
 
 _IN_LIST = re.compile(r"(?P<column>\w+)::text = ANY \(ARRAY\[(?P<values>[^\]]*)\]::text\[\]\)")
+_REFERENCE = re.compile(r"REFERENCES (\w+)")
 _VARCHAR_CAST = re.compile(r"(?<=')::character varying\b|(?<=')::text\b|(?<=\w)::text(?= (?:=|<>) ')")
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
 _HEADER = """\
@@ -34,11 +35,12 @@ SET timezone = 'UTC';
 def render(catalogue: Catalogue) -> str:
     """SQL that builds the catalogued schema in an empty database. The same catalogue gives the same text."""
     parts = [_HEADER]
+    later = _ahead_of_their_tables(catalogue)
     for relation in catalogue.relations:
         if relation["parent"] is not None:
             continue
         name = relation["name"]
-        parts.append(_table(catalogue, relation))
+        parts.append(_table(catalogue, relation, later))
         parts += [
             f"CREATE TABLE {part['name']} PARTITION OF {name}\n    {part['bound']};\n"
             for part in catalogue.relations
@@ -52,20 +54,35 @@ def render(catalogue: Catalogue) -> str:
         parts += ["".join(indexes)] if indexes else []
         comments = [_comment(c) for c in catalogue.comments if c["name"].partition(".")[0] == name]
         parts += ["".join(comments)] if comments else []
+    parts += [f"ALTER TABLE {c['table']} ADD {_constraint(c)};\n" for c in later]
     parts += [f"{_unqualified(function['definition']).rstrip()};\n" for function in catalogue.functions]
     parts += [_comment(comment) for comment in catalogue.comments if comment["kind"] == "FUNCTION"]
     parts += [f"{_unqualified(trigger['definition'])};\n" for trigger in catalogue.triggers]
     return "\n".join(parts)
 
 
-def _table(catalogue: Catalogue, relation: Row) -> str:
+def _ahead_of_their_tables(catalogue: Catalogue) -> list[Row]:
+    """Foreign keys that a later migration gave to a table that is older than the one they refer to."""
+    order = {relation["name"]: position for position, relation in enumerate(catalogue.relations)}
+    return [
+        c
+        for c in catalogue.constraints
+        if (found := _REFERENCE.search(c["pretty"])) is not None and order[found[1]] > order[c["table"]]
+    ]
+
+
+def _table(catalogue: Catalogue, relation: Row, later: list[Row]) -> str:
     name = relation["name"]
     lines = [f"{c['name']} {_plain(column_definition(c))}" for c in catalogue.columns if c["table"] == name]
-    lines += [f"CONSTRAINT {c['name']} {_plain(c['pretty'])}" for c in catalogue.constraints if c["table"] == name]
+    lines += [_constraint(c) for c in catalogue.constraints if c["table"] == name and c not in later]
     body = ",\n".join(f"    {line}" for line in lines)
     partitioning = f" PARTITION BY {relation['partition_key']}" if relation["partition_key"] else ""
     options = f" WITH ({relation['options']})" if relation["options"] else ""
     return f"CREATE TABLE {name} (\n{body}\n){partitioning}{options};\n"
+
+
+def _constraint(constraint: Row) -> str:
+    return f"CONSTRAINT {constraint['name']} {_plain(constraint['pretty'])}"
 
 
 def _comment(comment: Row) -> str:

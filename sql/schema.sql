@@ -325,8 +325,7 @@ CREATE TABLE alerts (
     CONSTRAINT alerts_status_check CHECK (status IS NOT NULL AND (status IN ('ACTIVE', 'ACKNOWLEDGED', 'RESOLVED', 'DISMISSED'))),
     CONSTRAINT alerts_acknowledged_by_fkey FOREIGN KEY (acknowledged_by) REFERENCES users(id),
     CONSTRAINT alerts_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id),
-    CONSTRAINT alerts_resolved_by_fkey FOREIGN KEY (resolved_by) REFERENCES users(id),
-    CONSTRAINT alerts_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE SET NULL
+    CONSTRAINT alerts_resolved_by_fkey FOREIGN KEY (resolved_by) REFERENCES users(id)
 );
 
 CREATE INDEX idx_alerts_status ON alerts (status, created_at DESC);
@@ -778,6 +777,8 @@ COMMENT ON COLUMN predictions_archives.digest IS 'digest_predictions_month when 
 COMMENT ON COLUMN predictions_archives.parts IS 'The files written so far, in order: kind, path, rows, bytes, sha256 and bounds';
 COMMENT ON COLUMN predictions_archives.kept_until IS 'A restored month stays in the database until then';
 
+ALTER TABLE alerts ADD CONSTRAINT alerts_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE SET NULL;
+
 CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
  RETURNS SETOF text
  LANGUAGE plpgsql
@@ -808,6 +809,10 @@ BEGIN
             LOCK TABLE predictions IN SHARE UPDATE EXCLUSIVE MODE;
         END LOOP;
         CONTINUE WHEN attached;
+        IF EXISTS (SELECT FROM predictions_archives WHERE month = first_day AND state IN ('ARCHIVED', 'RESTORING')) THEN
+            RAISE EXCEPTION 'the predictions of % are archived', to_char(first_day, 'YYYY-MM')
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Restore the month first.';
+        END IF;
         IF to_regclass(partition_name) IS NOT NULL THEN
             RAISE EXCEPTION 'table % exists and is not attached to predictions', partition_name
                 USING ERRCODE = 'object_not_in_prerequisite_state',

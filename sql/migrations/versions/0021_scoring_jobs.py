@@ -41,7 +41,7 @@ CREATE TABLE scoring_jobs (
     CONSTRAINT scoring_jobs_status_check
         CHECK (status IN ('QUEUED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')),
     CONSTRAINT scoring_jobs_counts_check CHECK (
-        rows_scored >= 0 AND rows_refused >= 0 AND rows_flagged BETWEEN 0 AND rows_scored
+        rows_scored >= 0 AND rows_refused >= 0 AND rows_flagged >= 0 AND rows_flagged <= rows_scored
         AND rows_scored + rows_refused <= coalesce(row_count, 0)
     ),
     CONSTRAINT scoring_jobs_completed_check
