@@ -26,6 +26,7 @@ from shared.features.config import FeatureConfig
 from shared.features.inference import infer_config
 from shared.features.plan import FeaturePlan
 from shared.features.tables import LABEL, TIME, write_feature_table
+from shared.platform.clock import utc_now
 from shared.training.evaluation import ScoreCurve
 from shared.training.split import temporal_split
 from shared.training.training_set import FeatureTable, TrainingSet
@@ -106,7 +107,7 @@ def main() -> None:
         time = str(subject.config["time_column"])
         frame = pl.read_parquet(source).filter(pl.col(time) < _TEST_END.replace(tzinfo=None))
         frame.sort(time, maintain_order=True).write_parquet(until_test)
-        schema = ingest.read_profile(until_test, "parquet", canonical, UNLIMITED).schema
+        schema = ingest.read_dataset(until_test, canonical, UNLIMITED, utc_now()).schema
         given = {**subject.config, "label_delay_days": LABEL_DELAY_DAYS["handbook"]}
         plan = week_plan(pl.scan_parquet(canonical), infer_config(schema, FeatureConfig.model_validate(given)))
         write_feature_table(plan, canonical, features)

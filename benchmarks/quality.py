@@ -33,6 +33,7 @@ from shared.features.config import GROUPS, FeatureConfig
 from shared.features.fitting import training_part
 from shared.features.inference import infer_config
 from shared.features.tables import write_feature_table
+from shared.platform.clock import utc_now
 from shared.platform.xgboost_runtime import load_xgboost
 from shared.training.algorithms import FittedModel, algorithm, parse
 from shared.training.assessment import Assessment, assess
@@ -129,7 +130,7 @@ def training_data(
     (ordered if rows is None else ordered.head(rows)).write_parquet(source)
     del parts, ordered
     with result.step("profile"):
-        profile = ingest.read_profile(source, "parquet", canonical, UNLIMITED)
+        profile = ingest.read_dataset(source, canonical, UNLIMITED, utc_now())
     result.rows = profile.row_count
     with result.step("plan"):
         given = FeatureConfig.model_validate(

@@ -1,35 +1,67 @@
 """Datasets: register, list, look at."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from io import BytesIO
-from typing import IO, Any
+from typing import Any, Literal
 from uuid import UUID
 
 import azure.durable_functions as df
-import azure.functions as func
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from functions.answers.datasets import DATASET, LISTED_DATASET, UPLOADS, UploadPlace
+from functions.answers.datasets import (
+    DATASET,
+    LISTED_DATASET,
+    UPLOADS,
+    Preview,
+    UploadPlace,
+    dataset_in_short,
+)
 from functions.endpoint import Call, Reply, endpoint
-from functions.requests import PageQuery, invalid, read_body, refuse_nul
-from shared.datasets.model import Dataset, DatasetSchema, DatasetStatistics, DatasetStatus, NewDataset, UploadedDataset
-from shared.platform.errors import UnsupportedMedia, invalid_field
+from functions.file_bodies import media_type_of, read_file
+from functions.requests import NEWEST_FIRST, PageQuery, read_body
+from shared.datasets.model import (
+    Dataset,
+    DatasetFilter,
+    DatasetSchema,
+    DatasetStatistics,
+    DatasetStatus,
+    NewDataset,
+    QualityReport,
+    UploadedDataset,
+)
+from shared.datasets.preview import MOST_ROWS
+from shared.platform.errors import NotFound, invalid_field
 
 bp = df.Blueprint()
 
-_CHUNK_BYTES = 1024 * 1024
-_FILE_TYPES = frozenset(
-    {"text/csv", "application/csv", "application/vnd.apache.parquet", "application/x-parquet", "application/parquet",
-     "application/octet-stream"}
-)  # fmt: skip
+_SHOWN = (DatasetStatus.ACTIVE, DatasetStatus.PROCESSING)
 
 
 class DatasetQuery(PageQuery):
-    """Filters of the catalogue."""
+    """Filters and order of the catalogue. Archived datasets are shown where ``status`` asks for them."""
 
-    name: str | None = Field(None, max_length=255)
-    status: DatasetStatus | None = None
+    name: str | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
+    search: str | None = Field(
+        None,
+        max_length=255,
+        description="Words or their beginnings, all to be found in name, description or column names.",
+    )
+    status: DatasetStatus | Literal["ANY"] | None = None
+    created_by: UUID | None = None
+    min_rows: int | None = Field(None, ge=0)
+    max_rows: int | None = Field(None, ge=0)
+    created_since: AwareDatetime | None = Field(None, description="From this time on.")
+    created_until: AwareDatetime | None = Field(None, description="Before this time.")
+    sort: Literal["created_at", "-created_at", "name", "-name", "row_count", "-row_count"] = NEWEST_FIRST
+
+    def which(self) -> DatasetFilter:
+        """What the service filters by.
+
+        :raises InvalidContent: there is no word in ``search``.
+        """
+        if self.search is not None and not any(character.isalnum() for character in self.search):
+            raise invalid_field("search", "must have a letter or a digit")
+        statuses = _SHOWN if self.status is None else tuple(DatasetStatus) if self.status == "ANY" else (self.status,)
+        filters = {name: value for name, value in self.filters().items() if name != "status"}
+        return DatasetFilter(statuses=statuses, **filters)
 
 
 class NewDatasetQuery(NewDataset):
@@ -38,12 +70,24 @@ class NewDatasetQuery(NewDataset):
     name: str = Field("", max_length=255)
 
 
+class PreviewQuery(BaseModel):
+    """How much to show."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: int = Field(10, ge=1, le=MOST_ROWS)
+
+
 async def _registered(call: Call, dataset_id: UUID) -> Reply:
     return _created(await call.services.datasets.get(dataset_id))
 
 
+def _shown(dataset: Dataset) -> dict[str, Any]:
+    return DATASET(dataset, quality=dataset_in_short(dataset))
+
+
 def _created(dataset: Dataset) -> Reply:
-    return Reply(DATASET(dataset), headers={"Location": f"/api/v1/datasets/{dataset.id}"})
+    return Reply(_shown(dataset), headers={"Location": f"/api/v1/datasets/{dataset.id}"})
 
 
 @endpoint(
@@ -59,15 +103,17 @@ def _created(dataset: Dataset) -> Reply:
     idempotent=_registered,
 )
 async def create_dataset(call: Call) -> Reply:
-    """By multipart form (file, name, description), as the raw body with ?name=, or from a finished direct upload."""
-    request = call.request
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "application/json":
-        uploaded = read_body(request, UploadedDataset, call.services.settings.max_json_bytes)
+    """By multipart form (file, name, description), as the raw body with ?name=, or from a finished direct upload.
+
+    CSV (UTF-8, UTF-16 with a byte order mark or Windows-1252; comma, semicolon, tab or pipe) or Parquet, plain or in
+    gzip or zip. ``encoding`` and ``delimiter`` say what should not be recognised.
+    """
+    if media_type_of(call.request) == "application/json":
+        uploaded = read_body(call.request, UploadedDataset, call.services.settings.max_json_bytes)
         dataset = await call.services.datasets.create_from_upload(uploaded, caller=call.caller, origin=call.origin)
     else:
-        new, source = await asyncio.to_thread(_posted_file, request, media_type, call.query)
-        dataset = await call.services.datasets.create(new, _chunks(source), caller=call.caller, origin=call.origin)
+        new, chunks = await read_file(call.request, call.query, NewDataset)
+        dataset = await call.services.datasets.create(new, chunks, caller=call.caller, origin=call.origin)
     return _created(dataset)
 
 
@@ -87,20 +133,18 @@ async def open_upload(call: Call) -> Reply:
     return Reply({"upload_id": upload_id, "url": url, "method": "PUT", "headers": headers, "expires_in": seconds})
 
 
-@endpoint(bp, "GET", "datasets", summary="List datasets, newest first", query=DatasetQuery, response=[LISTED_DATASET])
+@endpoint(bp, "GET", "datasets", summary="Search the catalogue", query=DatasetQuery, response=[LISTED_DATASET])
 async def list_datasets(call: Call) -> Reply:
     """One page of the catalogue, without schema and statistics."""
     query: DatasetQuery = call.query
-    found, total = await call.services.datasets.list_page(
-        name=query.name, status=query.status, limit=query.page_size, offset=query.offset
-    )
+    found, total = await call.services.datasets.list_page(query.which(), query.of(query.sort))
     return Reply([LISTED_DATASET(dataset) for dataset in found], pagination=query.pagination(total))
 
 
 @endpoint(bp, "GET", "datasets/{dataset_id:guid}", summary="One dataset", response=DATASET)
 async def get_dataset(call: Call) -> Reply:
-    """With schema, without statistics."""
-    return Reply(DATASET(await call.services.datasets.get(call.path_id("dataset_id"))))
+    """With schema and the gravest findings on its quality, without statistics."""
+    return Reply(_shown(await call.services.datasets.get(call.path_id("dataset_id"))))
 
 
 @endpoint(bp, "GET", "datasets/{dataset_id:guid}/schema", summary="Columns of a dataset", response=DatasetSchema)
@@ -121,25 +165,32 @@ async def get_dataset_statistics(call: Call) -> Reply:
     return Reply((await call.services.datasets.get(call.path_id("dataset_id"))).statistics)
 
 
-def _posted_file(request: func.HttpRequest, media_type: str, query: NewDatasetQuery) -> tuple[NewDataset, IO[bytes]]:
-    if media_type == "multipart/form-data":
-        file = request.files.get("file")
-        if file is None:
-            raise invalid_field("file", "the form has no part of this name with a file name")
-        return _named(refuse_nul(dict(request.form.items()))), file.stream
-    if media_type in _FILE_TYPES:
-        given = query.model_dump(exclude_unset=True)
-        return _named(given), BytesIO(request.get_body())
-    raise UnsupportedMedia("post multipart/form-data, text/csv, application/vnd.apache.parquet or application/json")
+@endpoint(
+    bp,
+    "GET",
+    "datasets/{dataset_id:guid}/quality",
+    summary="What is wrong with a dataset",
+    response=QualityReport,
+)
+async def get_dataset_quality(call: Call) -> Reply:
+    """Every finding, gravest first, as found when the file was registered; 404 where it was registered before."""
+    dataset = await call.services.datasets.get(call.path_id("dataset_id"))
+    if dataset.quality is None:
+        raise NotFound("the dataset was registered before there were quality reports", target="dataset_id")
+    return Reply(dataset.quality)
 
 
-def _named(fields: dict[str, Any]) -> NewDataset:
-    try:
-        return NewDataset.model_validate(fields)
-    except ValidationError as error:
-        raise invalid(error) from error
-
-
-async def _chunks(source: IO[bytes]) -> AsyncIterator[bytes]:
-    while chunk := await asyncio.to_thread(source.read, _CHUNK_BYTES):
-        yield chunk
+@endpoint(
+    bp,
+    "GET",
+    "datasets/{dataset_id:guid}/preview",
+    summary="First rows of a dataset",
+    query=PreviewQuery,
+    response=Preview,
+)
+async def preview_dataset(call: Call) -> Reply:
+    """A hundred rows at most; long texts are cut."""
+    query: PreviewQuery = call.query
+    dataset, rows = await call.services.datasets.preview(call.path_id("dataset_id"), query.rows)
+    columns = [column.name for column in dataset.schema_.columns]
+    return Reply({"columns": columns, "rows": rows, "row_count": dataset.row_count})

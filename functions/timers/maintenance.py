@@ -42,3 +42,12 @@ async def forget_idempotency_keys(timer: func.TimerRequest) -> None:
     """Every hour: delete the idempotency keys that are older than a day."""
     services = await get_services()
     await services.idempotency.purge()
+
+
+@bp.timer_trigger(schedule="0 30 1 * * *", arg_name="timer", run_on_startup=False, use_monitor=True)
+@bp.function_name("sweep_datasets")
+@watched("sweep_datasets")
+async def sweep_datasets(timer: func.TimerRequest) -> None:
+    """Every night: delete files of datasets that are gone, or whose registration ended halfway."""
+    services = await get_services()
+    await services.dataset_lifecycle.sweep()

@@ -4,15 +4,21 @@ Files are read lazily and in a streaming fashion; memory holds neither the file 
 """
 
 import re
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from functools import partial
-from math import isfinite
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from shared.datasets.csv_faults import describe_fault, read_header
-from shared.datasets.model import Column, ColumnType, DatasetLimits, DatasetSchema, DatasetStatistics, Profile
+from shared.datasets.csv_reading import SEPARATORS, CsvFile, open_csv, scan
+from shared.datasets.encodings import UTF_8, has_utf_16_mark, to_utf_8
+from shared.datasets.model import Column, ColumnType, DatasetLimits, DatasetSchema, FileOptions, Profile
+from shared.datasets.observations import Note, observe
+from shared.datasets.preview import first_rows
+from shared.datasets.quality import assess
+from shared.datasets.statistics import read_statistics
+from shared.datasets.unpacking import compression_of, unpack
+from shared.features.roles import is_personal
 from shared.platform.errors import FieldError, InvalidContent, Malformed, TooLarge, UnsupportedMedia
 
 if TYPE_CHECKING:
@@ -21,100 +27,170 @@ if TYPE_CHECKING:
 PARQUET: Final = "parquet"
 CSV: Final = "csv"
 
-_PARQUET_MAGIC = b"PAR1"
-_COMPRESSED_MAGICS = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-_INFERENCE_ROWS = 10_000
-_MAX_NAME = 100
+_PARQUET_MAGIC: Final = b"PAR1"
+_HEAD: Final = 4096
+_MAX_NAME: Final = 100
 # Not "__…", which the app uses itself, and neither "*" nor "^…", which Polars reads as patterns.
-_NAME = re.compile(rf"(?!__|\s*$|[*^])[^\x00]{{1,{_MAX_NAME}}}", re.DOTALL)
-_NAME_RULE = f"a column name has 1 to {_MAX_NAME} characters and does not begin with *, ^ or two underscores"
-_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_LISTED_CATEGORIES = 50
-_LISTED_LENGTH = 200
+_NAME: Final = re.compile(rf"(?!__|\s*$|[*^])[^\x00]{{1,{_MAX_NAME}}}", re.DOTALL)
+_NAME_RULE: Final = f"a column name has 1 to {_MAX_NAME} characters and does not begin with *, ^ or two underscores"
+_KEPT: Final[Mapping[str, str]] = {
+    "leading_zeros": "is kept as text, because as numbers its values would lose leading zeros",
+    "long_numbers": "is kept as text, because its values have more digits than a number holds",
+}
 
 
-def detect_format(local: Path) -> str:
-    """``parquet`` or ``csv``, from the file's first bytes; what the sender calls it does not count.
+@dataclass(frozen=True, slots=True)
+class CanonicalFile:
+    """What writing a file as Parquet has told. ``source_suffix`` says what it was: csv, csv.gz, parquet …"""
 
-    :raises InvalidContent: the file is empty.
-    :raises UnsupportedMedia: it is an archive or a binary format that is not read here.
-    """
-    with local.open("rb") as source:
-        head = source.read(4096)
-    if not head:
-        raise InvalidContent("the file is empty", target="file", details=[FieldError("file", "is empty")])
-    if head.startswith(_PARQUET_MAGIC):
-        return PARQUET
-    if head.startswith(_COMPRESSED_MAGICS):
-        raise UnsupportedMedia("compressed files are not accepted; upload CSV or Parquet", target="file")
-    if b"\x00" in head:
-        raise UnsupportedMedia("the file is neither CSV (UTF-8) nor Parquet", target="file")
-    return CSV
+    rows: int
+    source_suffix: str
+    notes: tuple[Note, ...]
 
 
-def read_profile(local: Path, file_format: str, canonical: Path, limits: DatasetLimits) -> Profile:
-    """Check and profile the file ``local``, and write it to ``canonical`` as Parquet with plain column types.
-
-    :raises Malformed: the file cannot be read as what it claims to be.
-    :raises InvalidContent: it has no rows, or columns that cannot be used; each is named.
-    :raises TooLarge: more rows or columns than ``limits`` allow.
-    """
+def read_dataset(
+    local: Path, canonical: Path, limits: DatasetLimits, now: datetime, options: FileOptions | None = None
+) -> Profile:
+    """Check and profile the file ``local``, and write it to ``canonical``; raises as :func:`write_canonical` does."""
     import polars as pl
 
-    rows = write_canonical(local, file_format, canonical, limits)
-    with _readable(local, file_format):
-        return _profile(pl.scan_parquet(canonical), rows)
+    written = write_canonical(local, canonical, limits, options)
+    frame = pl.scan_parquet(canonical)
+    types = {name: _column_type(dtype) or "string" for name, dtype in frame.collect_schema().items()}
+    statistics = read_statistics(frame, written.rows, frozenset(name for name in types if is_personal(name)))
+    figures = statistics.column_stats
+    schema = DatasetSchema(
+        columns=[Column(name=name, type=kind, nullable=figures[name]["null_count"] > 0) for name, kind in types.items()]
+    )
+    quality = assess(schema, statistics, observe(frame, types, figures, written.rows, now, written.notes))
+    return Profile(schema, statistics, quality, written.rows, first_rows(frame), written.source_suffix)
 
 
 def write_canonical(
-    local: Path, file_format: str, canonical: Path, limits: DatasetLimits, *, as_text: Collection[str] = ()
-) -> int:
-    """Check the file ``local`` and write it to ``canonical``; the number of rows. Raises as :func:`read_profile`.
+    local: Path,
+    canonical: Path,
+    limits: DatasetLimits,
+    options: FileOptions | None = None,
+    *,
+    as_text: Collection[str] = (),
+) -> CanonicalFile:
+    """Check the file ``local`` and write it to ``canonical`` as Parquet with plain column types.
+
+    Files that are made on the way lie beside ``local``, under its name with a suffix, and are left there.
 
     :param as_text: columns of a CSV file whose values stay the text that they are.
+    :raises Malformed: the file cannot be read as what it claims to be.
+    :raises InvalidContent: it is empty, has no rows, or columns that cannot be used; each is named.
+    :raises TooLarge: more bytes, rows or columns, or longer cells than ``limits`` allow.
+    :raises UnsupportedMedia: it is neither CSV nor Parquet, plain or in gzip or zip.
     """
-    import polars as pl
+    options = options or FileOptions()
+    head = _head(local)
+    compression = compression_of(head)
+    table = local
+    if compression:
+        table = local.with_name(f"{local.name}.unpacked")
+        unpack(local, table, compression, limits)
+        head = _head(table)
+    suffix = f".{compression}" if compression else ""
+    if head.startswith(_PARQUET_MAGIC):
+        return CanonicalFile(_parquet(table, canonical, limits), PARQUET + suffix, ())
+    if b"\x00" in head and not has_utf_16_mark(head) and not (options.encoding or "").startswith("utf-16"):
+        raise UnsupportedMedia("the file is neither CSV nor Parquet", target="file")
+    rows, notes = _csv(table, canonical, limits, options, as_text)
+    return CanonicalFile(rows, CSV + suffix, notes)
 
-    header = read_header(local) if file_format == CSV else []
-    with _readable(local, file_format):
-        frame = pl.scan_parquet(local) if file_format == PARQUET else _scan_csv(local, header, as_text)
-        _check_columns(frame.collect_schema(), limits)
-        rows = int(frame.select(pl.len()).collect(engine="streaming").item())
-        if rows == 0:
-            raise InvalidContent("the file has no rows", target="file", details=[FieldError("file", "has no rows")])
-        if rows > limits.rows:
-            raise TooLarge(f"the file has {rows} rows; at most {limits.rows} are accepted", target="file")
-        frame.select(_canonical(frame.collect_schema())).sink_parquet(canonical, compression="zstd")
-    return rows
+
+def _head(local: Path) -> bytes:
+    with local.open("rb") as source:
+        head = source.read(_HEAD)
+    if not head:
+        raise InvalidContent("the file is empty", target="file", details=[FieldError("file", "is empty")])
+    return head
 
 
-@contextmanager
-def _readable(local: Path, file_format: str) -> Iterator[None]:
-    """Say what is wrong with a file that Polars cannot read."""
+def _parquet(table: Path, canonical: Path, limits: DatasetLimits) -> int:
     import polars as pl
 
     try:
-        yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
-        reason = describe_fault(local) if file_format == CSV else None
-        told = f"the file cannot be read as {file_format}" + (f": {reason}" if reason else "")
-        raise Malformed(told, target="file", details=[FieldError("file", reason)] if reason else []) from error
+        frame = pl.scan_parquet(table)
+        schema = frame.collect_schema()
+        _check_columns(schema, limits)
+        texts = [name for name, kind in schema.items() if _column_type(kind) == "string" and kind != pl.Null]
+        # Repeated values take no room in Parquet: what they take when they are read must be asked for before that.
+        sizes = [pl.col(name).cast(pl.String).str.len_bytes().alias(name) for name in texts]
+        longest = [pl.col(name).max().alias(f"{name}\x00longest") for name in texts]
+        total = pl.sum_horizontal(pl.col(name).sum() for name in texts) if texts else pl.lit(0)
+        asked = frame.select(*sizes, pl.lit(1, pl.Int8).alias("\x00row"))
+        found = asked.select(pl.len().alias("rows"), total.alias("bytes"), *longest).collect(engine="streaming")
+        measured = found.row(0, named=True)
+        _check_size(int(measured["rows"]), int(measured["bytes"] or 0), limits)
+        for name in texts:
+            if (measured[f"{name}\x00longest"] or 0) > limits.cell_bytes:
+                raise _long_cell(frame, name, limits)
+        frame.select(_canonical(schema)).sink_parquet(canonical, compression="zstd")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise Malformed("the file cannot be read as parquet", target="file") from error
+    return int(measured["rows"])
 
 
-def _scan_csv(local: Path, header: list[str], as_text: Collection[str]) -> "pl.LazyFrame":
+def _csv(
+    table: Path, canonical: Path, limits: DatasetLimits, options: FileOptions, as_text: Collection[str]
+) -> tuple[int, tuple[Note, ...]]:
     import polars as pl
 
-    types: dict[str, type[pl.DataType]] = {name: pl.String for name in header if name in as_text}
-    scan = partial(pl.scan_csv, local, try_parse_dates=True, schema_overrides=types)
-    sampled = scan(infer_schema_length=_INFERENCE_ROWS)
-    try:
-        sampled.select(pl.all().null_count()).collect(engine="streaming")
-    except pl.exceptions.PolarsError:
-        # A value further down does not fit the type that the first rows suggest: let every row have its say.
-        sampled = scan(infer_schema_length=None)
-    names = sampled.collect_schema().names()
-    # Polars leaves doubled quotes in names as they are.
-    return sampled.rename(dict(zip(names, header, strict=True))) if len(names) == len(header) else sampled
+    table, encoding = to_utf_8(table, table.with_name(f"{table.name}.text"), options.encoding)
+    file = open_csv(table, options.delimiter, limits)
+    _check_size(file.structure.rows, 0, limits)
+    kept = _write_csv(file, canonical, limits, as_text)
+    notes: list[Note] = [("kept_as_text", name, _KEPT[reason]) for name, reason in kept.items()]
+    if encoding != UTF_8 and options.encoding is None:
+        notes.append(("encoding", None, f"the file is not UTF-8; it was read as {encoding}"))
+    if file.separator != "," and options.delimiter is None:
+        notes.append(("delimiter", None, f"fields are separated by the {SEPARATORS[file.separator]}"))
+    if file.decimal_comma:
+        notes.append(("decimal_comma", None, "numbers have a decimal comma"))
+    for name, kind in pl.scan_parquet(canonical).collect_schema().items():
+        if kind.is_temporal() and file.day_first(name):
+            notes.append(("day_first", name, "dates are read as day, month, year; ISO 8601 cannot be misread"))
+    return file.structure.rows, tuple(notes)
+
+
+def _write_csv(file: CsvFile, canonical: Path, limits: DatasetLimits, as_text: Collection[str]) -> dict[str, str]:
+    """Write the table; the columns that are kept as text, and why."""
+    import polars as pl
+
+    for every_row in (False, True):
+        try:
+            table = scan(file, as_text, every_row=every_row)
+            schema = table.frame.collect_schema()
+            _check_columns(schema, limits)
+            table.frame.select(_canonical(schema)).sink_parquet(canonical, compression="zstd")
+            return table.kept_as_text
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            # A value further down may not fit the type that the first rows suggest: then every row has its say.
+            if every_row:
+                raise Malformed("the file cannot be read as csv", target="file") from error
+    raise AssertionError("one of the two attempts returns or raises")
+
+
+def _check_size(rows: int, text_bytes: int, limits: DatasetLimits) -> None:
+    if rows <= 0:
+        raise InvalidContent("the file has no rows", target="file", details=[FieldError("file", "has no rows")])
+    if rows > limits.rows:
+        raise TooLarge(f"the file has {rows} rows; at most {limits.rows} are accepted", target="file")
+    if text_bytes > limits.direct_bytes:
+        raise TooLarge(f"unpacked, the file has more than {limits.direct_bytes} bytes", target="file")
+
+
+def _long_cell(frame: "pl.LazyFrame", name: str, limits: DatasetLimits) -> TooLarge:
+    import polars as pl
+
+    long = pl.col(name).cast(pl.String).str.len_bytes()
+    row = frame.select(long.alias("bytes")).with_row_index("row", 1).filter(pl.col("bytes") > limits.cell_bytes).head(1)
+    number, size = row.collect(engine="streaming").row(0)
+    message = f"has {size:,} bytes in row {number}; at most {limits.cell_bytes:,} are accepted"
+    return TooLarge(f"{name!r} {message}", target="file", details=[FieldError(name, message)])
 
 
 def _column_type(dtype: "pl.DataType") -> ColumnType | None:
@@ -167,62 +243,3 @@ def _canonical(schema: "pl.Schema") -> "list[pl.Expr]":
             column = column.cast(pl.Datetime("us", "UTC"))
         expressions.append(column)
     return expressions
-
-
-def _profile(frame: "pl.LazyFrame", rows: int) -> Profile:
-    import polars as pl
-
-    schema = frame.collect_schema()
-    wanted: list[pl.Expr] = []
-    for name, dtype in schema.items():
-        wanted += [expression.alias(f"{name}\x00{key}") for key, expression in _figures(name, dtype).items()]
-    found = frame.select(wanted).collect(engine="streaming").row(0, named=True)
-    stats: dict[str, dict[str, Any]] = {name: {} for name in schema}
-    for label, value in found.items():
-        name, _, key = label.partition("\x00")
-        stats[name][key] = _json_value(value)
-    listed = [
-        name
-        for name, dtype in schema.items()
-        if dtype == pl.String
-        and 0 < stats[name]["distinct_count"] <= _LISTED_CATEGORIES
-        and (stats[name]["max_length"] or 0) <= _LISTED_LENGTH
-    ]
-    for name in listed:
-        counts = frame.group_by(name).len().sort(["len", name], descending=[True, False]).collect(engine="streaming")
-        # PostgreSQL's JSON cannot hold NUL.
-        stats[name]["values"] = {
-            str(value).replace("\x00", "�"): count for value, count in counts.iter_rows() if value is not None
-        }
-    columns = [
-        Column(name=name, type=_column_type(dtype) or "string", nullable=stats[name]["null_count"] > 0)
-        for name, dtype in schema.items()
-    ]
-    return Profile(DatasetSchema(columns=columns), DatasetStatistics(column_stats=stats), rows)
-
-
-def _figures(name: str, dtype: "pl.DataType") -> "dict[str, pl.Expr]":
-    import polars as pl
-
-    column = pl.col(name)
-    figures = {"null_count": column.null_count(), "distinct_count": column.approx_n_unique()}
-    if dtype.is_numeric():
-        finite = column.filter(column.is_finite()) if dtype.is_float() else column
-        figures |= {"min": finite.min(), "max": finite.max(), "mean": finite.mean(), "std": finite.std()}
-        figures |= {f"p{round(100 * q):02d}": finite.quantile(q, "linear") for q in _QUANTILES}
-        if dtype.is_float():
-            figures["not_finite_count"] = (~column.is_finite()).sum()
-    elif dtype == pl.String:
-        lengths = column.str.len_chars()
-        figures |= {"min_length": lengths.min(), "max_length": lengths.max()}
-    elif dtype == pl.Boolean:
-        figures["true_count"] = column.sum()
-    else:
-        figures |= {"min": column.min(), "max": column.max()}
-    return figures
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    return value.isoformat() if hasattr(value, "isoformat") else value

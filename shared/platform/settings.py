@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     )
     max_dataset_rows: int = Field(50_000_000, ge=2, description="Most rows of a dataset.")
     max_dataset_columns: int = Field(500, ge=2, description="Most columns of a dataset.")
+    max_dataset_cell_bytes: int = Field(65_536, ge=100, description="Longest cell of a dataset, as UTF-8.")
     feature_rows_at_once: int = Field(
         2_000_000, ge=1000, description="Features of larger datasets are computed in parts of half as many rows."
     )

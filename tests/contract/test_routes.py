@@ -103,6 +103,7 @@ def test_a_malformed_id_is_not_found(clients: dict[str, httpx.Client], entry: En
 
 VALID_BODIES: dict[str, dict[str, Any]] = {
     "update_user": {"role": "analyst"},
+    "create_dataset_version": {"upload_id": "00000000-0000-4000-8000-000000000000"},
     "set_baselines": {"baselines": [{"metric": "recall", "operator": "gte", "threshold": 0.5}]},
     "set_champion_rules": {"rules": [{"metric": "recall", "tolerance": 0.1}]},
     "promote_model": {"target_status": "STAGING", "reason": "test"},

@@ -11,12 +11,13 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from shared.audit.model import Origin
-from shared.datasets.model import DatasetLimits, NewDataset, UploadedDataset
+from shared.datasets.model import DatasetFilter, DatasetLimits, NewDataset, UploadedDataset
 from shared.datasets.service import DatasetService
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.platform.errors import InvalidContent, NotFound, TooLarge, Unavailable
+from shared.platform.listing import Page
 from shared.users.model import Caller, Role
 
 CSV = b"transaction_id,amount,is_fraud\na,1.5,0\nb,2.5,1\n"
@@ -51,7 +52,7 @@ async def test_a_refused_file_leaves_nothing(
     """No row, no blob."""
     with pytest.raises(InvalidContent):
         await datasets.create(NewDataset(name="bad"), _chunks(b"a,b\n"), caller=system, origin=origin)
-    assert await datasets.list_page(name=None, status=None, limit=10, offset=0) == ([], 0)
+    assert await datasets.list_page(DatasetFilter(), Page()) == ([], 0)
     assert await blobs.delete_prefix("datasets/") == 0
 
 
@@ -117,7 +118,7 @@ async def test_a_commit_that_was_cut_off_keeps_the_blobs(
         )
     with pytest.raises(Unavailable):
         await datasets.create(NewDataset(name="unclear"), _chunks(CSV), caller=system, origin=origin)
-    assert await blobs.delete_prefix("datasets/") == 2
+    assert await blobs.delete_prefix("datasets/") == 3
 
 
 async def test_a_dataset_that_cannot_be_stored_leaves_no_blob(
@@ -135,7 +136,7 @@ async def test_texts_with_nul_can_be_registered(
 ) -> None:
     """Parquet can hold the character that PostgreSQL's JSON cannot; long texts are not listed as categories."""
     pl.DataFrame({"kind": ["a\x00b", "c"], "note": ["x" * 500, "y"]}).write_parquet(tmp_path / "in")
-    limits = DatasetLimits(body_bytes=100_000, direct_bytes=1, rows=100, columns=10)
+    limits = DatasetLimits(body_bytes=100_000, direct_bytes=100_000, rows=100, columns=10)
     datasets.limits = limits
     content = (tmp_path / "in").read_bytes()
     dataset = await datasets.create(NewDataset(name="nul"), _chunks(content), caller=system, origin=origin)
@@ -152,7 +153,7 @@ async def test_the_catalogue_is_filtered_by_name(datasets: DatasetService, origi
         ("%", ["100% genuine"]),
         ("ORDERS", ["orders2025", "orders_2025"]),
     ):
-        found, total = await datasets.list_page(name=text, status=None, limit=10, offset=0)
+        found, total = await datasets.list_page(DatasetFilter(name=text), Page())
         assert [dataset.name for dataset in found] == expected
         assert total == len(expected)
 
