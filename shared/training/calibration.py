@@ -152,6 +152,15 @@ class CalibratedModel:
         return scaled
 
     @property
+    def explains_at_once(self) -> bool:
+        """As the model."""
+        return self.model.explains_at_once
+
+    def prepare_explanations(self) -> None:
+        """The model's."""
+        self.model.prepare_explanations()
+
+    @property
     def _line(self) -> SigmoidCalibration | None:
         if isinstance(self.calibration, SigmoidCalibration) and self.model.explanation.unit == "log_odds":
             return self.calibration

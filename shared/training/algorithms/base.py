@@ -100,6 +100,11 @@ class FittedModel(Protocol):
         """
         ...
 
+    @property
+    def explains_at_once(self) -> bool:
+        """Whether :meth:`contributions` of a few rows take less time than handing them to a thread."""
+        ...
+
     def prepare_explanations(self) -> None:
         """What makes :meth:`contributions` of single rows faster from then on, if there is such a thing; may take a
         second, on any thread, while the model is in use.

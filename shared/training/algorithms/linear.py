@@ -147,6 +147,11 @@ class LinearModel:
         parts = self._scaling.apply(np.asarray(features)) * self._coefficients
         return np.column_stack((parts, np.full(len(parts), self._intercept))).astype(np.float32)
 
+    @property
+    def explains_at_once(self) -> bool:
+        """One multiplication a row."""
+        return True
+
     def prepare_explanations(self) -> None:
         """Nothing to prepare."""
 

@@ -87,6 +87,14 @@ class NetworkModel:
                     before = after
         return np.column_stack((parts / (2 * _PERMUTATIONS), np.full(rows, base))).astype(np.float32)
 
+    @property
+    def explains_at_once(self) -> bool:
+        """No: thousands of margins a row."""
+        return False
+
+    def prepare_explanations(self) -> None:
+        """Nothing to prepare."""
+
     def _margins(self, inputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """From what enters the first layer's units, shape (n, units), to log-odds, shape (n,)."""
         for weights, biases in zip(self._weights[1:], self._biases[1:], strict=True):
