@@ -5,6 +5,8 @@ Connect to PostgreSQL itself, not through PgBouncer: the lock that keeps two mig
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import os
 import sys
 import threading
@@ -12,14 +14,18 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
+from sql.grants import create_entra_role, grant
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 CONFIGURATION = Path(__file__).with_name("alembic.ini")
 MIGRATION_LOCK = 7_311_842_026  # any number of our own
@@ -103,15 +109,41 @@ def _attempts(seconds: float) -> Iterator[None]:
         time.sleep(0.2)
 
 
-def main() -> int:
-    """Migrate the database of the environment's DATABASE_URL."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Migrate the database of the environment's DATABASE_URL, and give the app's role its rights."""
+    parser = argparse.ArgumentParser(prog="python -m sql.migrate", description=__doc__)
+    parser.add_argument("--entra", action="store_true", help="use a token of the managed identity as password")
+    parser.add_argument("--app-role", help="role of the app, which is granted what it needs")
+    parser.add_argument("--app-object-id", type=UUID, help="object id of its managed identity: made when it is missing")
+    chosen = parser.parse_args(arguments)
     address = os.environ.get("DATABASE_URL")
     if not address:
         print("DATABASE_URL is not set", file=sys.stderr)  # noqa: T201 - a command's message
         return 2
+    if chosen.entra:
+        from shared.platform.entra import postgres_token
+
+        # libpq reads it wherever the address has no password.
+        os.environ["PGPASSWORD"] = asyncio.run(postgres_token())
     created = migrate(address)
-    print("schema is at head;", "partitions created: " + ", ".join(created) if created else "no partition was missing")  # noqa: T201
+    _say(
+        "schema is at head; " + ("partitions created: " + ", ".join(created) if created else "no partition was missing")
+    )
+    if chosen.app_role:
+        _grant(address, chosen.app_role, chosen.app_object_id)
     return 0
+
+
+def _grant(address: str, role: str, object_id: UUID | None) -> None:
+    if object_id is not None and create_entra_role(address, role, object_id):
+        _say(f"role {role} created")
+    with psycopg.connect(address, autocommit=True) as connection:
+        grant(connection, role)
+    _say(f"{role} has its rights")
+
+
+def _say(line: str) -> None:
+    print(line)  # noqa: T201 - a command's output
 
 
 if __name__ == "__main__":

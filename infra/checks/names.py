@@ -10,8 +10,11 @@ from infra.checks.expressions import Call, Expression, Loop, Member, Name, Objec
 
 # The functions of the language that are used here; another one is added when it is needed.
 FUNCTIONS = frozenset(
-    "cidrSubnet contains deployment empty environment filter guid items join json map min readEnvironmentVariable replace "
-    "resourceGroup resourceId split string subscription subscriptionResourceId take tenant union uniqueString".split()
+    {
+        *("cidrSubnet", "contains", "deployment", "empty", "environment", "filter", "guid", "items", "join", "json"),
+        *("map", "min", "readEnvironmentVariable", "replace", "resourceGroup", "resourceId", "split", "string"),
+        *("subscription", "subscriptionResourceId", "take", "tenant", "union", "uniqueString"),
+    }
 )
 
 
