@@ -76,6 +76,17 @@ def chi_square(reference: Counts, current: Counts) -> ChiSquare:
     return ChiSquare(statistic, df, _chi_square_tail(statistic, df))
 
 
+def rise_p(reference: int, current: int, reference_rows: int, current_rows: int) -> float:
+    """One-sided p-value that a rare kind of row has become more frequent: of all such rows, so many in the current
+    sample, binomial with the current sample's share of all rows (the conditional test of two Poisson rates,
+    Przyborowski and Wilenski 1940). Right for any number of rows, where chi-square needs five expected ones."""
+    if not current:
+        return 1.0
+    from scipy.special import bdtrc
+
+    return float(bdtrc(current - 1, reference + current, current_rows / (reference_rows + current_rows)))
+
+
 def merge_rare(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """The columns of a two-row table, those with fewer than five expected rows in either row together as the last one;
     the smallest other column joins them while they are still too few. Shape (2, cells) to (2, fewer)."""
