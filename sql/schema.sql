@@ -19,6 +19,7 @@ CREATE TABLE users (
 );
 
 CREATE INDEX idx_users_azure_id ON users (azure_ad_id);
+CREATE INDEX idx_users_by_time ON users (created_at, id) INCLUDE (role, is_active, email, display_name);
 
 CREATE TABLE datasets (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -89,6 +90,7 @@ CREATE TABLE feature_sets (
 CREATE INDEX idx_feature_sets_dataset ON feature_sets (dataset_id);
 CREATE INDEX idx_feature_sets_status ON feature_sets (status);
 CREATE INDEX idx_feature_sets_selected_features ON feature_sets USING gin (selected_features);
+CREATE INDEX idx_feature_sets_by_time ON feature_sets (created_at, id) INCLUDE (name, status, dataset_id, created_by);
 
 COMMENT ON COLUMN feature_sets.orchestration_id IS 'Instance id of the durable orchestration that computes this feature set';
 COMMENT ON COLUMN feature_sets.progress IS 'Progress by stage';
@@ -133,6 +135,10 @@ CREATE INDEX idx_models_algorithm ON ml_models (algorithm);
 CREATE INDEX idx_models_created ON ml_models (created_at DESC);
 CREATE UNIQUE INDEX idx_models_production ON ml_models (status) WHERE status = 'PRODUCTION';
 CREATE INDEX idx_models_production_fast ON ml_models (id) WHERE status = 'PRODUCTION';
+CREATE INDEX idx_models_by_time ON ml_models (created_at, id) INCLUDE (name, status, algorithm, created_by);
+CREATE INDEX idx_models_by_name ON ml_models (name, id) INCLUDE (status, algorithm, created_by, created_at);
+CREATE INDEX idx_models_by_algorithm ON ml_models (algorithm, id) INCLUDE (name, status, created_by, created_at);
+CREATE INDEX idx_models_by_status ON ml_models (status, id) INCLUDE (name, algorithm, created_by, created_at);
 
 COMMENT ON COLUMN ml_models.threshold IS 'Scores at or above it are decided as fraud';
 COMMENT ON COLUMN ml_models.artifact_sha256 IS 'SHA-256 of metadata.json, which holds the SHA-256 of every other file of the artifact';
@@ -196,6 +202,7 @@ CREATE TABLE training_jobs (
 CREATE INDEX idx_training_jobs_status ON training_jobs (status);
 CREATE INDEX idx_training_jobs_created ON training_jobs (created_at DESC);
 CREATE INDEX idx_training_jobs_feature_set ON training_jobs (feature_set_id, created_at DESC);
+CREATE INDEX idx_training_jobs_by_time ON training_jobs (created_at, id) INCLUDE (name, status, algorithm, feature_set_id, created_by);
 
 COMMENT ON COLUMN training_jobs.celery_task_id IS 'Deprecated: always NULL; see orchestration_id';
 COMMENT ON COLUMN training_jobs.orchestration_id IS 'Instance id of the durable orchestration that trains this job';
@@ -333,6 +340,7 @@ CREATE INDEX idx_alerts_model ON alerts (model_id, created_at DESC);
 CREATE INDEX idx_alerts_severity ON alerts (severity, created_at DESC);
 CREATE INDEX idx_alerts_active ON alerts (created_at DESC) WHERE status = 'ACTIVE';
 CREATE UNIQUE INDEX idx_alerts_open_cause ON alerts (cause) WHERE status IN ('ACTIVE', 'ACKNOWLEDGED');
+CREATE INDEX idx_alerts_by_time ON alerts (created_at, id) INCLUDE (status, severity, source_type, model_id);
 
 COMMENT ON COLUMN alerts.cause IS 'What is wrong, as a key: one open alert for each';
 COMMENT ON COLUMN alerts.occurrences IS 'How often the cause was noticed while the alert was open';
@@ -774,8 +782,50 @@ CREATE TABLE predictions_archives (
 
 COMMENT ON TABLE predictions_archives IS 'Months of predictions that are in Blob, or on their way there or back';
 COMMENT ON COLUMN predictions_archives.digest IS 'digest_predictions_month when the export began';
-COMMENT ON COLUMN predictions_archives.parts IS 'The files written so far, in order: kind, path, rows, bytes, sha256 and bounds';
+COMMENT ON COLUMN predictions_archives.parts IS 'The files written so far: kind, path, rows, bytes, sha256 and bounds';
 COMMENT ON COLUMN predictions_archives.kept_until IS 'A restored month stays in the database until then';
+
+CREATE TABLE retraining_jobs (
+    id uuid NOT NULL,
+    champion_id uuid NOT NULL,
+    alert_id uuid,
+    reason text NOT NULL,
+    options jsonb NOT NULL,
+    status character varying(50) NOT NULL,
+    dataset_id uuid,
+    feature_set_id uuid,
+    training_job_id uuid,
+    challenger_id uuid,
+    data jsonb,
+    verdict jsonb,
+    error_message text,
+    orchestration_id character varying(255) NOT NULL,
+    approval_until timestamp with time zone,
+    decided_by uuid,
+    decision_reason text,
+    created_by uuid,
+    created_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    CONSTRAINT retraining_jobs_pkey PRIMARY KEY (id),
+    CONSTRAINT retraining_jobs_status_check CHECK (status IN ('PENDING', 'ASSEMBLING', 'ENGINEERING', 'TRAINING', 'JUDGING', 'AWAITING_APPROVAL', 'PROMOTED', 'REJECTED', 'FAILED', 'CANCELLED')),
+    CONSTRAINT retraining_jobs_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES alerts(id) ON DELETE SET NULL,
+    CONSTRAINT retraining_jobs_challenger_id_fkey FOREIGN KEY (challenger_id) REFERENCES ml_models(id) ON DELETE SET NULL,
+    CONSTRAINT retraining_jobs_champion_id_fkey FOREIGN KEY (champion_id) REFERENCES ml_models(id),
+    CONSTRAINT retraining_jobs_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
+    CONSTRAINT retraining_jobs_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE SET NULL,
+    CONSTRAINT retraining_jobs_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES users(id),
+    CONSTRAINT retraining_jobs_feature_set_id_fkey FOREIGN KEY (feature_set_id) REFERENCES feature_sets(id) ON DELETE SET NULL,
+    CONSTRAINT retraining_jobs_training_job_id_fkey FOREIGN KEY (training_job_id) REFERENCES training_jobs(id) ON DELETE SET NULL
+);
+
+CREATE UNIQUE INDEX idx_retraining_jobs_active ON retraining_jobs (champion_id) WHERE status IN ('PENDING', 'ASSEMBLING', 'ENGINEERING', 'TRAINING', 'JUDGING', 'AWAITING_APPROVAL');
+CREATE INDEX idx_retraining_jobs_created ON retraining_jobs (created_at DESC, id);
+
+COMMENT ON TABLE retraining_jobs IS 'Training a model again on what labels have told since';
+COMMENT ON COLUMN retraining_jobs.champion_id IS 'The model that is trained again';
+COMMENT ON COLUMN retraining_jobs.data IS 'What the new dataset was made of: rows, labels, window';
+COMMENT ON COLUMN retraining_jobs.verdict IS 'Champion and challenger on the same rows, and each rule with its numbers';
 
 ALTER TABLE alerts ADD CONSTRAINT alerts_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE SET NULL;
 
@@ -1122,7 +1172,7 @@ COMMENT ON FUNCTION read_predictions_month(date,uuid,integer) IS 'Rows of a mont
 
 COMMENT ON FUNCTION digest_predictions_month(date) IS 'How many predictions and labels a month has, and a number that changes with any of them';
 
-COMMENT ON FUNCTION detach_predictions_month(date) IS 'Detaches a verified month for roles that own no table, or finishes an interrupted DETACH CONCURRENTLY. 55P03 when busy';
+COMMENT ON FUNCTION detach_predictions_month(date) IS 'Detaches a verified month for any role, or finishes an interrupted DETACH CONCURRENTLY. 55P03 when busy';
 
 COMMENT ON FUNCTION drop_predictions_month(date) IS 'Drops a detached month and its labels if they are what was verified; false, and nothing dropped, if they are not';
 

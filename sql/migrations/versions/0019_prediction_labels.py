@@ -2,7 +2,7 @@
 
 Reason: predictions keep the latest label only. What was known when, who said so and what it was before is kept for
 each label told; a label for a transaction that has not been scored waits until it is. A layout of history follows
-prediction_labels by id: label calls take turns (an advisory lock until they commit), so ids are in the order of commits.
+prediction_labels by id: label calls take turns (an advisory lock until they commit), so ids are in commit order.
 
 No foreign keys: predictions are partitioned and leave the database by months, and a check would cost a lookup a label.
 """

@@ -41,7 +41,7 @@ CREATE TABLE predictions_archives (
 );
 COMMENT ON TABLE predictions_archives IS 'Months of predictions that are in Blob, or on their way there or back';
 COMMENT ON COLUMN predictions_archives.digest IS 'digest_predictions_month when the export began';
-COMMENT ON COLUMN predictions_archives.parts IS 'The files written so far, in order: kind, path, rows, bytes, sha256 and bounds';
+COMMENT ON COLUMN predictions_archives.parts IS 'The files written so far: kind, path, rows, bytes, sha256 and bounds';
 COMMENT ON COLUMN predictions_archives.kept_until IS 'A restored month stays in the database until then'
 """
 
@@ -138,7 +138,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION detach_predictions_month(date) IS
-    'Detaches a verified month for roles that own no table, or finishes an interrupted DETACH CONCURRENTLY. 55P03 when busy'
+    'Detaches a verified month for any role, or finishes an interrupted DETACH CONCURRENTLY. 55P03 when busy'
 """
 
 DROP = """
@@ -175,6 +175,69 @@ COMMENT ON FUNCTION drop_predictions_month(date) IS
     'Drops a detached month and its labels if they are what was verified; false, and nothing dropped, if they are not'
 """
 
+# As in 0009, and a month that is archived is not made anew: rows that came late would be in no archive.
+_REFUSAL = """\
+        IF EXISTS (SELECT FROM predictions_archives WHERE month = first_day AND state IN ('ARCHIVED', 'RESTORING')) THEN
+            RAISE EXCEPTION 'the predictions of % are archived', to_char(first_day, 'YYYY-MM')
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Restore the month first.';
+        END IF;
+"""
+
+ENSURE = """
+CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)
+RETURNS SETOF text
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET timezone = 'UTC'
+SET lock_timeout = '2s'
+AS $function$
+DECLARE
+    first_day date;
+    partition_name text;
+    attached boolean;
+BEGIN
+    IF from_month IS NULL OR NOT isfinite(from_month) OR months IS NULL OR months NOT BETWEEN 0 AND 120 THEN
+        RAISE EXCEPTION 'from_month must be a date and months between 0 and 120, not % and %', from_month, months
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR month_offset IN 0 .. months - 1 LOOP
+        first_day := (date_trunc('month', from_month::timestamp) + make_interval(months => month_offset))::date;
+        partition_name := 'predictions_' || to_char(first_day, 'YYYY_MM');
+        -- First without a lock: the usual call finds everything there. Then again under the lock ATTACH takes anyway;
+        -- getting it also brings this session's view of the catalogue up to date, whatever its isolation level.
+        FOR attempt IN 1 .. 2 LOOP
+            SELECT EXISTS (
+                SELECT FROM pg_partition_ancestors(to_regclass(partition_name)) WHERE relid = 'predictions'::regclass
+            ) INTO attached;
+            EXIT WHEN attached OR attempt = 2;
+            LOCK TABLE predictions IN SHARE UPDATE EXCLUSIVE MODE;
+        END LOOP;
+        CONTINUE WHEN attached;
+        IF EXISTS (SELECT FROM predictions_archives WHERE month = first_day AND state IN ('ARCHIVED', 'RESTORING')) THEN
+            RAISE EXCEPTION 'the predictions of % are archived', to_char(first_day, 'YYYY-MM')
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Restore the month first.';
+        END IF;
+        IF to_regclass(partition_name) IS NOT NULL THEN
+            RAISE EXCEPTION 'table % exists and is not attached to predictions', partition_name
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = 'It is being archived, or was left over by hand: drop it or attach it.';
+        END IF;
+        -- ATTACH locks predictions against other schema changes only, readers and writers go on;
+        -- CREATE TABLE ... PARTITION OF would stop them all.
+        EXECUTE format('CREATE TABLE %I (LIKE predictions INCLUDING ALL)', partition_name);
+        EXECUTE format(
+            'ALTER TABLE predictions ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            partition_name, first_day, (first_day + interval '1 month')::date
+        );
+        RETURN NEXT partition_name;
+    END LOOP;
+END
+$function$;
+"""
+
+ENSURE_BEFORE = ENSURE.replace(_REFUSAL, "")
+
 FUNCTIONS = {
     "predictions_month_state(date)": STATE,
     "read_predictions_month(date, uuid, integer)": READ,
@@ -189,10 +252,12 @@ def upgrade() -> None:
     execute(TABLE)
     for definition in FUNCTIONS.values():
         execute(definition)
+    execute(ENSURE)
 
 
 def downgrade() -> None:
     limit_waiting()
     for name in reversed(FUNCTIONS):
         execute(f"DROP FUNCTION {name}")
+    execute(ENSURE_BEFORE)
     execute("DROP TABLE predictions_archives")

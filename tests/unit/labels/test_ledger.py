@@ -143,7 +143,12 @@ def test_times_that_cannot_be_true_are_refused_by_field() -> None:
     """To come beyond the skew of clocks, or before any web shop; the others are not named."""
     labels = [
         NewLabel(transaction_id="a", is_fraud=True, labeled_at=at)
-        for at in (START, START + timedelta(minutes=4), START + timedelta(minutes=6), datetime(1999, 12, 31, tzinfo=UTC))
+        for at in (
+            START,
+            START + timedelta(minutes=4),
+            START + timedelta(minutes=6),
+            datetime(1999, 12, 31, tzinfo=UTC),
+        )
     ]
     with pytest.raises(InvalidContent) as refusal:
         check_times(labels, START)
