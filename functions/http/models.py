@@ -32,8 +32,6 @@ class ModelQuery(PageQuery):
     sort: Literal[
         "created_at",
         "-created_at",
-        "updated_at",
-        "-updated_at",
         "name",
         "-name",
         "algorithm",

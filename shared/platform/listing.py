@@ -55,12 +55,16 @@ class Listing:
             return [], total
         from_end = page.offset > total - page.offset - limit
         offset = total - page.offset - limit if from_end else page.offset
-        statement = self._statement(page.sort, reverse=from_end)
+        statement = self.statement(page.sort, reverse=from_end)
         parameters = {**filters, "limit": limit, "offset": offset}
         rows = await (await conn.execute(statement, parameters, prepare=False)).fetchall()
         return rows[::-1] if from_end else rows, total
 
-    def _statement(self, sort: str, *, reverse: bool) -> sql.Composed:
+    def statement(self, sort: str, *, reverse: bool) -> sql.Composed:
+        """The page's statement in an order, or in its reverse.
+
+        :raises KeyError: the list cannot be sorted so.
+        """
         column = self._sorts[sort.removeprefix("-")]
         direction = sql.SQL(" DESC" if sort.startswith("-") is not reverse else "")
         order = sql.SQL(", ").join(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -16,13 +16,12 @@ from shared.registry.model import Model, ModelFilter, Transition
 from shared.registry.rules import Baseline, ChampionRule, NewBaseline, NewChampionRule
 
 _SQL = queries("registry")
-_MODELS = Listing(
+MODELS: Final = Listing(
     _SQL["list_models"],
     _SQL["count_models"],
     table="m",
     sorts={
         "created_at": "created_at",
-        "updated_at": "updated_at",
         "name": "name",
         "algorithm": "algorithm",
         "status": "status",
@@ -126,7 +125,7 @@ async def list_transitions(conn: Connection, model_id: UUID) -> list[Transition]
 
 async def list_page(conn: Connection, which: ModelFilter, page: Page) -> tuple[list[Model], int]:
     """One page, and the number of models that the filters leave."""
-    rows, total = await _MODELS.read(conn, asdict(which), page)
+    rows, total = await MODELS.read(conn, asdict(which), page)
     return [Model.model_validate(row) for row in rows], total
 
 
