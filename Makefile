@@ -3,10 +3,10 @@ PYTHON ?= python3
 DEVHOST = @$(PYTHON) -m devhost.bootstrap && .venv/bin/python -m devhost
 
 .DEFAULT_GOAL := help
-.PHONY: help start stop reset status logs token test lint format lock services
+.PHONY: help start stop reset status logs token test lint check-infra format lock services
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 start:  ## everything from nothing: packages, PostgreSQL, Azurite, the app, a trained model, a scored transaction
 	$(DEVHOST) start
@@ -34,6 +34,9 @@ test:  ## lint, types, layers and the whole test suite; ARGS="-k name" narrows i
 
 lint:  ## ruff, mypy and the import contracts
 	$(DEVHOST) lint
+
+check-infra:  ## the checks of infra/, and checkov over what production deploys (in an environment of its own)
+	@$(PYTHON) -m devhost.bootstrap && .venv/bin/python -m infra.checks && .venv/bin/python -m infra.checks.scan
 
 format:  ## let ruff format and fix what it can
 	$(DEVHOST) format

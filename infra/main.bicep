@@ -293,6 +293,7 @@ module migrations 'modules/migrations.bicep' = {
     databaseHost: postgres.outputs.hostName
     databaseName: postgres.outputs.databaseName
     appRole: identity.outputs.appIdentityName
+    appPrincipalId: identity.outputs.appPrincipalId
   }
 }
 

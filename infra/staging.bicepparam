@@ -36,4 +36,5 @@ param identityProvider = {
   bootstrapAdmins: filter(split(readEnvironmentVariable('BOOTSTRAP_ADMINS', ''), ','), subject => !empty(subject))
 }
 param functionKeyDigests = filter(split(readEnvironmentVariable('FUNCTION_KEY_SHA256S', ''), ','), digest => !empty(digest))
+param webhookKeySecret = readEnvironmentVariable('WEBHOOK_KEY_SECRET', '')
 param alertEmails = filter(split(readEnvironmentVariable('ALERT_EMAILS', ''), ','), address => !empty(address))

@@ -120,10 +120,12 @@ var timers = [
   'note_audit_head'
   'make_partitions'
   'top_up_history'
+  'follow_production'
   'forget_history'
   'forget_idempotency_keys'
   'resume_orphaned_work'
   'settle_labels'
+  'archive_predictions'
   'sweep_datasets'
   'deliver_webhooks'
 ]

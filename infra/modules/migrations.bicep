@@ -26,6 +26,8 @@ param databaseHost string
 param databaseName string
 @description('Role of the app, which is granted what it needs.')
 param appRole string
+@description('Object id of the app\'s identity.')
+param appPrincipalId string
 
 // Built-in role: AcrPull
 var acrPull = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '7f951dda-4ed3-4680-a7ca-43fe172d538d')
@@ -84,14 +86,14 @@ resource job 'Microsoft.App/jobs@2025-07-01' = {
       containers: [
         {
           name: 'migrate'
-          // Replaced by infra/migrate.sh with the image of the commit.
+          // Replaced by infra/migrate/run.sh with the image of the commit.
           image: 'mcr.microsoft.com/k8se/quickstart-jobs:latest'
+          command: ['python', '-m', 'sql.migrate', '--entra', '--app-role', appRole, '--app-object-id', appPrincipalId]
           resources: { cpu: json('0.5'), memory: '1Gi' }
           env: [
             { name: 'AZURE_CLIENT_ID', value: identityClientId }
             // Port 5432: the migrations' lock belongs to a session, which PgBouncer would not keep.
             { name: 'DATABASE_URL', value: 'postgresql://${identityName}@${databaseHost}:5432/${databaseName}?sslmode=require' }
-            { name: 'APP_ROLE', value: appRole }
           ]
         }
       ]

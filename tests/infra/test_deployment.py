@@ -1,0 +1,91 @@
+"""The workflows, azd's file and the migration image fit the templates, and hold no secret."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra import smoke
+from infra.checks.__main__ import INFRA
+from infra.checks.bicep import File, read_all
+from infra.checks.deployed import deployed
+from tests.fixtures.app import RunningApp
+
+ROOT = INFRA.parent
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+DEPLOY = (ROOT / ".github/workflows/deploy-environment.yml").read_text()
+MIGRATE = (INFRA / "migrate/run.sh").read_text()
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, File]:
+    """The Bicep and parameter files."""
+    return read_all(INFRA)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_no_workflow_has_a_secret(path: Path) -> None:
+    """Federated identity is the only proof; nothing is read from a store of secrets."""
+    assert "secrets." not in path.read_text()
+
+
+def test_workflows_use_outputs_that_there_are(files: dict[str, File]) -> None:
+    """A renamed output breaks here, not in a deployment."""
+    outputs = set(files["main.bicep"].outputs)
+    used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", DEPLOY + MIGRATE)) - {"GITHUB_ENV", "AZURE_LOCATION"}
+    assert used
+    assert used <= outputs
+
+
+@pytest.mark.parametrize("name", ["staging.bicepparam", "prod.bicepparam"])
+def test_parameter_files_read_what_the_workflow_gives(files: dict[str, File], name: str) -> None:
+    """Each variable that a parameter file reads is set by the workflow, and no other."""
+    read = set(re.findall(r"readEnvironmentVariable\('(\w+)'", files[name].source))
+    given = set(re.findall(r"^ {6}(\w+): \$\{\{ vars\.", DEPLOY, flags=re.MULTILINE))
+    assert read == given
+
+
+def test_every_template_is_used(files: dict[str, File]) -> None:
+    """A module that nobody deploys would be checked for nothing."""
+    used = {f"modules/{Path(module.path).name}" for file in files.values() for module in file.modules.values()}
+    assert used == {name for name in files if name.startswith("modules/")}
+
+
+def test_the_job_runs_the_migrations_with_an_identity_and_grants(files: dict[str, File]) -> None:
+    """The command of the job is one that sql.migrate understands, on PostgreSQL's own port."""
+    [job] = [resource for resource in deployed(files, "prod.bicepparam") if resource.type == "Microsoft.App/jobs"]
+    [container] = job.get("properties.template.containers")
+    options = [part for part in container["command"] if isinstance(part, str) and part.startswith("--")]
+    assert options == ["--entra", "--app-role", "--app-object-id"]
+    assert ":5432/" in files["modules/migrations.bicep"].source
+    usage = subprocess.run(["bash", "-n", INFRA / "migrate/run.sh"], check=False)
+    assert usage.returncode == 0
+
+
+def test_the_app_is_reached_through_pgbouncer(files: dict[str, File]) -> None:
+    """The app's address has PgBouncer's port, and a user without a password."""
+    assert "'postgresql://${identityName}@${databaseHost}:6432/" in files["modules/function-app.bicep"].source
+
+
+def test_azd_finds_the_template_and_the_app() -> None:
+    """azd reads infra/azure.yaml from infra/: the module beside it, the app above it."""
+    text = (INFRA / "azure.yaml").read_text()
+    [module] = re.findall(r"module: (\w+)", text)
+    assert (INFRA / f"{module}.bicepparam").exists()
+    [project] = re.findall(r"project: (\S+)", text)
+    assert (INFRA / project / "function_app.py").exists()
+    [run] = re.findall(r"run: (\S+)", text)
+    assert (INFRA / run).exists()
+
+
+def test_the_smoke_test_passes_on_an_app_that_stands(app: RunningApp, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every check holds at once on a running app."""
+    assert smoke.main([f"{app.url}/api/v1"], patience=20) == 0
+    assert capsys.readouterr().out.count("ok:") == len(smoke.checks(app.url))
+
+
+def test_the_smoke_test_fails_where_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says which check did not hold."""
+    assert smoke.main(["http://127.0.0.1:9/api/v1"], patience=0) == 1
+    assert capsys.readouterr().out == "no: it lives\n"
