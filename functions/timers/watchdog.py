@@ -59,7 +59,7 @@ def remedy(status: df.OrchestrationRuntimeStatus | None) -> Remedy:
 @bp.function_name("resume_orphaned_work")
 @watched("resume_orphaned_work")
 async def resume_orphaned_work(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Every five minutes: feature sets, training jobs and scoring jobs that nobody works on."""
+    """Every five minutes: feature sets, training, scoring and retraining jobs that nobody works on."""
     services, before = await get_services(), utc_now() - _GRACE
     for feature_set_id, instance_id in await services.features.unfinished(before):
         order = {"feature_set_id": str(feature_set_id)}
@@ -70,6 +70,9 @@ async def resume_orphaned_work(timer: func.TimerRequest, client: df.DurableOrche
     for job_id, instance_id in await services.scoring_jobs.unfinished(before):
         order = {"job_id": str(job_id)}
         await _mend(client, "score_file", instance_id, order, job_id, services.scoring_jobs.stages.fail)
+    for retraining_id, instance_id in await services.retraining.unfinished(before):
+        order = {"retraining_id": str(retraining_id)}
+        await _mend(client, "retrain_model", instance_id, order, retraining_id, services.retraining.stages.fail)
     await admit_waiting(client)  # a place may have become free
     age = await services.training.queue_age()
     if age is not None:

@@ -1,7 +1,6 @@
 """Registering datasets: the file streams to local disk and to Blob, is profiled, and becomes one row."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -10,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
+import psycopg
 
 from shared.audit import service as audit
 from shared.audit.model import Origin
@@ -39,6 +39,7 @@ from shared.platform.clock import Clock
 from shared.platform.database import Connection, Database
 from shared.platform.errors import Conflict, InvalidContent, NotFound, TooLarge, Unavailable, invalid_field
 from shared.platform.listing import Page
+from shared.platform.scratch import scratch_folder
 from shared.platform.telemetry import get_logger
 from shared.users.model import Caller
 
@@ -101,10 +102,26 @@ class DatasetService:
         async with self._fetched(new.upload_id) as local:
             return await self._register(_named(new, known), local, dataset_id, caller=caller, origin=origin)
 
+    async def add_version_from_file(
+        self, dataset_id: UUID, new: NewVersion, local: Path, *, as_id: UUID, caller: Caller, origin: Origin
+    ) -> Dataset:
+        """As :meth:`add_version`, of a file that this process has written.
+
+        :param as_id: the id of the new version. Where it exists it is given back, so that work which is repeated makes
+            one version.
+        """
+        known = await self._extensible(dataset_id)
+        try:
+            return await self._register(
+                _named(new, known), local, dataset_id, as_id=as_id, caller=caller, origin=origin
+            )
+        except psycopg.errors.UniqueViolation:
+            return await self.get(as_id)
+
     @asynccontextmanager
     async def _received(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="dataset-") as folder_:
-            local = Path(folder_, "source")
+        with scratch_folder("dataset") as scratch:
+            local = scratch / "source"
             await _write(local, chunks, self.limits.body_bytes)
             yield local
 
@@ -118,8 +135,8 @@ class DatasetService:
             raise invalid_field("upload_id", "nothing was uploaded under this id") from error
         if size > self.limits.direct_bytes:
             raise TooLarge(f"the file has {size} bytes; at most {self.limits.direct_bytes} are accepted", target="file")
-        with tempfile.TemporaryDirectory(prefix="dataset-") as folder_:
-            local = Path(folder_, "source")
+        with scratch_folder("dataset") as scratch:
+            local = scratch / "source"
             await self._blobs.download_file(path, local)
             yield local
         try:
@@ -134,9 +151,16 @@ class DatasetService:
         return known
 
     async def _register(
-        self, new: NewDataset, local: Path, following: UUID | None, *, caller: Caller, origin: Origin
+        self,
+        new: NewDataset,
+        local: Path,
+        following: UUID | None,
+        *,
+        as_id: UUID | None = None,
+        caller: Caller,
+        origin: Origin,
     ) -> Dataset:
-        dataset_id = uuid4()
+        dataset_id = as_id or uuid4()
         canonical = local.with_name("data.parquet")
         options = FileOptions(encoding=new.encoding, delimiter=new.delimiter)
         profile = await asyncio.to_thread(ingest.read_dataset, local, canonical, self.limits, self._clock(), options)
@@ -174,7 +198,8 @@ class DatasetService:
                 committing = True
         except BaseException:
             # A commit that was cut off may have happened; blobs without a row are better than a row without blobs.
-            if not committing:
+            # Those of a chosen id may be another worker's, who does the same work.
+            if not committing and as_id is None:
                 with suppress(Unavailable):
                     await self._blobs.delete_prefix(folder(dataset_id))
             raise
@@ -224,8 +249,8 @@ class DatasetService:
         try:
             first: list[dict[str, Any]] = orjson.loads(await self._blobs.read_bytes(preview_path(dataset_id)))
         except BlobMissing:  # registered before previews were kept
-            with tempfile.TemporaryDirectory(prefix="dataset-") as folder_:
-                local = Path(folder_, "data.parquet")
+            with scratch_folder("dataset") as scratch:
+                local = scratch / "data.parquet"
                 await self._blobs.download_file(dataset.storage_path, local)
                 first = await asyncio.to_thread(first_rows_of, local)
         return dataset, first[:rows]

@@ -71,8 +71,28 @@ class Settings(BaseSettings):
     history_retention_days: int = Field(
         400, ge=1, le=3650, description="Days that history can look back on; months that are older are dropped."
     )
+    drift_window_hours: CommaSeparated = Field(
+        frozenset({"1", "24"}), description="Lengths in hours of the windows that are looked at for drift."
+    )
+    drift_reference: Literal["training", "same_hours_of_the_week"] = Field(
+        "training", description="What windows are compared with: training, or the four weeks before."
+    )
+    drift_min_rows: int = Field(200, ge=50, description="Windows with fewer predictions say nothing of drift.")
+    drift_limits: dict[str, tuple[float, float]] = Field(
+        {}, description="WARNING and CRITICAL by figure, as JSON, in place of the defaults in docs/monitoring.md."
+    )
+    shadow_retention_days: int = Field(
+        90, ge=1, le=3650, description="Days that what challengers would have decided is kept."
+    )
+    prediction_retention_months: int = Field(
+        18, ge=1, le=120, description="Months that predictions stay in the database; older ones are archived to Blob."
+    )
     scoring_deadline_seconds: float = Field(5.0, gt=0, description="Longest a transaction waits for its answer.")
 
+    retraining_cool_down_hours: float = Field(24, ge=0, description="Least time from a model's retraining to the next.")
+    retraining_weekly_budget: int = Field(5, ge=0, description="Retraining jobs that alerts may start in a week.")
+    retraining_minimum_labels: int = Field(200, ge=2, description="New mature labels that retraining needs.")
+    retraining_minimum_frauds: int = Field(20, ge=1, description="Frauds among them.")
     webhook_signing_key: SecretStr | None = Field(
         None, min_length=32, description="What secrets of webhooks derive from, 32 characters or more."
     )
@@ -80,7 +100,7 @@ class Settings(BaseSettings):
         False, description="Whether webhooks may be http and go to addresses that are not public."
     )
 
-    @field_validator("bootstrap_admins", "function_key_sha256s", mode="before")
+    @field_validator("bootstrap_admins", "function_key_sha256s", "drift_window_hours", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return frozenset(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
@@ -91,6 +111,23 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("drift_window_hours")
+    @classmethod
+    def _whole_hours(cls, value: frozenset[str]) -> frozenset[str]:
+        if not value or any(not part.isdecimal() or not 1 <= int(part) <= 2160 for part in value):
+            raise ValueError("each must be a whole number of hours from 1 to 2160")
+        return value
+
+    @field_validator("drift_limits")
+    @classmethod
+    def _known_limits(cls, value: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        known = ("psi", "ks_statistic", "missing_rate", "unseen_rate", "share_change", "drifted_share")
+        if unknown := sorted(value.keys() - set(known)):
+            raise ValueError(f"{', '.join(unknown)}: not one of {', '.join(known)}")
+        if any(not 0 <= warning <= critical for warning, critical in value.values()):
+            raise ValueError("WARNING is at least 0 and at most CRITICAL")
+        return value
 
     @field_validator("function_key_sha256s")
     @classmethod

@@ -1,0 +1,1 @@
+"""Training a model again: assemble what labels have told, train, judge, promote."""
