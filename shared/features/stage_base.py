@@ -5,7 +5,6 @@ output there under a fixed name, and notes its progress in the row. A refusal (b
 anything else is raised, so that the orchestration tries again.
 """
 
-import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -21,6 +20,7 @@ from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
 from shared.platform.errors import DomainError, NotFound, Unavailable
+from shared.platform.scratch import scratch_folder
 from shared.platform.telemetry import get_logger
 
 STAGE_FAILED = "feature_stage_failed"
@@ -125,10 +125,10 @@ class StageBase:
             source: SourceDataset | None = await repository.get_source(conn, found.dataset_id)
         if source is None:
             raise NotFound("the dataset is gone", target="dataset_id")
-        with tempfile.TemporaryDirectory(prefix="features-") as folder:
-            local = Path(folder, "data.parquet")
+        with scratch_folder("features") as folder:
+            local = folder / "data.parquet"
             await self._blobs.download_file(source.storage_path, local)
-            yield local, Path(folder)
+            yield local, folder
 
 
 def _told(error: DomainError) -> str:

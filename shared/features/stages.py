@@ -1,7 +1,6 @@
 """The stages of computing a feature set, each called by one activity; see ``stage_base`` for what they all keep to."""
 
 import asyncio
-import tempfile
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +15,7 @@ from shared.features.plan import FeaturePlan
 from shared.features.stage_base import StageResult, stage
 from shared.features.transform_stages import TransformStages
 from shared.platform.errors import NotFound
+from shared.platform.scratch import scratch_folder
 
 _SCORES = ("score", "mutual_information", "gain")
 
@@ -71,8 +71,8 @@ class FeatureStages(TransformStages):
             return await self._present(feature_set_id)
         files = FeatureSetFiles(feature_set_id)
         plan = await self._work_plan(feature_set_id)
-        with tempfile.TemporaryDirectory(prefix="features-") as folder:
-            table = Path(folder, "features.parquet")
+        with scratch_folder("features") as folder:
+            table = folder / "features.parquet"
             await self._blobs.download_file(files.features, table)
             choice = await asyncio.to_thread(choose_features, plan, table, plan_given=found.plan_given)
         async with self._dataset(found) as (local, _):

@@ -5,7 +5,6 @@ puts the ranges together. Each is an activity that may run anywhere, again, and 
 """
 
 import asyncio
-import tempfile
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -19,6 +18,7 @@ from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
 from shared.platform.errors import NotFound
+from shared.platform.scratch import scratch_folder
 
 #: Datasets of more rows are computed in parts of half as many. In parts costs a third to two thirds more CPU, but no
 #: activity needs more than some 0.42 GB; in one, memory grows with the rows: 1.1 GB at 5 million, see docs/features.md.
@@ -108,11 +108,11 @@ class TransformStages(StageBase):
         files, plan = FeatureSetFiles(feature_set_id), await self._work_plan(feature_set_id)
         partitions = await self._partitions(files)
         entity, bucket = partitions.buckets[part]
-        with tempfile.TemporaryDirectory(prefix="features-") as folder:
-            events = Path(folder, "events.parquet")
+        with scratch_folder("features") as folder:
+            events = folder / "events.parquet"
             await self._blobs.download_file(files.work_bucket(entity, bucket), events)
             written = await asyncio.to_thread(
-                lambda: dict(write_history(plan, entity, events, partitions.ranges, Path(folder)))
+                lambda: dict(write_history(plan, entity, events, partitions.ranges, folder))
             )
             for number, file in written.items():
                 await self._move(file, files.work_history(entity, bucket, number))
@@ -132,11 +132,11 @@ class TransformStages(StageBase):
         partitions = await self._partitions(files)
         number = partitions.ranges[part]
         histories: dict[int, list[Path]] = {}
-        with tempfile.TemporaryDirectory(prefix="features-") as folder:
-            rows, table = Path(folder, "range.parquet"), Path(folder, "features.parquet")
+        with scratch_folder("features") as folder:
+            rows, table = folder / "range.parquet", folder / "features.parquet"
             await self._blobs.download_file(files.work_range(number), rows)
             for entity, bucket in partitions.buckets:
-                local = Path(folder, f"{entity}-{bucket}.parquet")
+                local = folder / f"{entity}-{bucket}.parquet"
                 await self._blobs.download_file(files.work_history(entity, bucket, number), local)
                 histories.setdefault(entity, []).append(local)
             await asyncio.to_thread(write_range, plan, rows, histories, table)
@@ -152,11 +152,11 @@ class TransformStages(StageBase):
             return await self._present(feature_set_id)
         files = FeatureSetFiles(feature_set_id)
         numbers = (await self._partitions(files)).ranges
-        with tempfile.TemporaryDirectory(prefix="features-") as folder:
-            parts = [Path(folder, f"{number}.parquet") for number in numbers]
+        with scratch_folder("features") as folder:
+            parts = [folder / f"{number}.parquet" for number in numbers]
             for number, local in zip(numbers, parts, strict=True):
                 await self._blobs.download_file(files.work_part(number), local)
-            table = Path(folder, "features.parquet")
+            table = folder / "features.parquet"
             await asyncio.to_thread(join_ranges, parts, table)
             await self._blobs.upload_file(files.features, table)
         return await self._end(feature_set_id, Stage.TRANSFORM)

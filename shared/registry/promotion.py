@@ -217,6 +217,17 @@ async def _take(conn: Connection, model: Model, step: _Step, replacing: Model | 
         await repository.insert_transition(
             conn, replacing, ModelStatus.ARCHIVED, at=at, reason=why, promoted_by=by, replaced_by=model.id
         )
+        await audit.record(
+            conn,
+            step.origin,
+            step.caller,
+            action=Move.ARCHIVE.name,
+            resource_type="model",
+            resource_id=replacing.id,
+            old={"status": replacing.status},
+            new={"status": ModelStatus.ARCHIVED},
+            metadata={"reason": why, "replaced_by": str(model.id)},
+        )
     moved = await repository.set_status(conn, model.id, step.target, at, step.reason)
     verdict = None if step.verdict is None else step.verdict.as_json()
     await repository.insert_transition(

@@ -256,6 +256,25 @@ async def test_every_move_is_audited(registry: Registry) -> None:
     assert [row["action"] for row in actions] == ["PROMOTE", "PROMOTE", "ARCHIVE"]
 
 
+async def test_the_model_that_is_replaced_has_an_audit_row_of_its_own(registry: Registry) -> None:
+    """Whoever asks what became of it finds who replaced it, with which model and why, by its own id."""
+    old = await registry.live()
+    new = await registry.live()
+    rows = await registry.rows(
+        "SELECT action, old_values, new_values, metadata FROM audit_logs "
+        f"WHERE resource_id = '{old}' ORDER BY created_at DESC LIMIT 1"
+    )
+    assert rows == [
+        {
+            "action": "ARCHIVE",
+            "old_values": {"status": "PRODUCTION"},
+            "new_values": {"status": "ARCHIVED"},
+            "metadata": rows[0]["metadata"] | {"replaced_by": str(new)},
+        }
+    ]
+    assert rows[0]["metadata"]["reason"].endswith("better")
+
+
 async def test_two_hundred_promotions_and_rollbacks_at_once(registry: Registry) -> None:
     """Over 20 models: at every moment after the first exactly one in production, each history a walk through the
     state machine, each change of production a pair, each move an audit row."""

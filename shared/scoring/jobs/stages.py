@@ -5,7 +5,6 @@ A slice is stored in one transaction with the row that says so; a stage that run
 """
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import wraps
@@ -25,6 +24,7 @@ from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Connection, Database
 from shared.platform.errors import DomainError, NotFound, Unavailable
+from shared.platform.scratch import scratch_folder
 from shared.platform.telemetry import get_logger
 from shared.scoring import repository as predictions
 from shared.scoring.identifiers import to_milliseconds
@@ -121,9 +121,9 @@ class ScoringJobStages:
             return await self._present(job)
         model = await self._models.get_any(job.model_id)
         files = JobFiles(job_id)
-        with tempfile.TemporaryDirectory(prefix="scoring-") as folder:
-            canonical = await self._fetch(job, model, Path(folder))
-            rows, slices = await asyncio.to_thread(self._cut, model.plan, canonical, Path(folder, "slices"))
+        with scratch_folder("scoring") as folder:
+            canonical = await self._fetch(job, model, folder)
+            rows, slices = await asyncio.to_thread(self._cut, model.plan, canonical, folder / "slices")
             for number, local in enumerate(slices):
                 await self._blobs.upload_file(files.slice(number), local)
         async with self._database.transaction() as conn:
@@ -149,11 +149,11 @@ class ScoringJobStages:
         if job.status is JobStatus.RUNNING:
             async with self._database.connection() as conn:
                 parts = await repository.list_parts(conn, job_id)
-            with tempfile.TemporaryDirectory(prefix="scoring-") as folder:
-                local = [Path(folder, f"{number}.parquet") for number in range(len(parts))]
+            with scratch_folder("scoring") as folder:
+                local = [folder / f"{number}.parquet" for number in range(len(parts))]
                 for path, target in zip(parts, local, strict=True):
                     await self._blobs.download_file(path, target)
-                result = Path(folder, "result.parquet")
+                result = folder / "result.parquet"
                 await asyncio.to_thread(_join, local, result)
                 await self._blobs.upload_file(JobFiles(job_id).result, result)
             async with self._database.transaction() as conn:
