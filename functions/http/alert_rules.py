@@ -34,6 +34,10 @@ async def list_alert_rules(call: Call) -> Reply:
     return Reply(rules, pagination=query.pagination(total))
 
 
+async def _rule(call: Call, rule_id: UUID) -> Reply:
+    return Reply(await call.services.alert_rules.get(rule_id))
+
+
 @endpoint(
     bp,
     "POST",
@@ -43,6 +47,7 @@ async def list_alert_rules(call: Call) -> Reply:
     status=201,
     response=Rule,
     errors=(Conflict,),
+    idempotent=_rule,
 )
 async def create_alert_rule(call: Call) -> Reply:
     """Held against the figures of every window from now on."""

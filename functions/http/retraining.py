@@ -43,6 +43,7 @@ def _accepted(job: RetrainingJob) -> Reply:
     durable=True,
     response=RetrainingJob,
     errors=(Conflict,),
+    idempotent=_started,
 )
 async def trigger_retraining(call: Call) -> Reply:
     """Queues the job and starts its orchestration; one job a model at a time."""
@@ -52,6 +53,7 @@ async def trigger_retraining(call: Call) -> Reply:
         await call.durable.start_new("retrain_model", job.orchestration_id, {"retraining_id": str(job.id)})
     except Exception as error:
         await call.services.retraining.stages.fail(job.id, "the orchestration could not be started")
+        await call.undone()
         raise Unavailable("the orchestration could not be started", target="orchestration") from error
     return _accepted(job)
 

@@ -21,6 +21,14 @@ class ScoringJobQuery(PageQuery):
     model_id: UUID | None = None
 
 
+async def _started(call: Call, job_id: UUID) -> Reply:
+    return _accepted(await call.services.scoring_jobs.get(job_id))
+
+
+def _accepted(job: ScoringJob) -> Reply:
+    return accepted(_shown(job), f"/api/v1/scoring/jobs/{job.id}")
+
+
 @endpoint(
     bp,
     "POST",
@@ -31,6 +39,7 @@ class ScoringJobQuery(PageQuery):
     durable=True,
     response=SCORING_JOB,
     errors=(Conflict, NotFound, TooLarge),
+    idempotent=_started,
 )
 async def start_scoring_job(call: Call) -> Reply:
     """A registered dataset or a direct upload, CSV or Parquet, scored with the model that is chosen now."""
@@ -41,8 +50,9 @@ async def start_scoring_job(call: Call) -> Reply:
         await call.durable.start_new("score_file", job.orchestration_id, {"job_id": str(job.id)})
     except Exception as error:
         await jobs.stages.fail(job.id, "the orchestration could not be started")
+        await call.undone()
         raise Unavailable("the orchestration could not be started", target="orchestration") from error
-    return accepted(_shown(job), f"/api/v1/scoring/jobs/{job.id}")
+    return _accepted(job)
 
 
 @endpoint(

@@ -26,6 +26,7 @@ async def record(
     old: Mapping[str, Any] | None = None,
     new: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    made: UUID | None = None,
 ) -> None:
     """Record a change in the transaction of ``conn``: it is in the log if and only if it happened, and if it came with
     an idempotency key, the key is settled if and only if it happened.
@@ -35,6 +36,7 @@ async def record(
 
     :param caller: None for what the system does by itself (a timer, an orchestration).
     :param action: CREATE, UPDATE, DELETE, PROMOTE, ROLLBACK, ARCHIVE, RETRAIN …
+    :param made: what the request's answer is about, where that is not the resource (the job that moves a model).
     :raises InProgress: another request with the same idempotency key has taken over; nothing must be committed.
     """
     await repository.insert(
@@ -54,7 +56,7 @@ async def record(
         },
     )
     if origin.claim is not None:
-        await idempotency.settle(conn, origin.claim, resource_id)
+        await idempotency.settle(conn, origin.claim, made or resource_id)
 
 
 class AuditService:

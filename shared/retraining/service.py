@@ -131,6 +131,7 @@ class RetrainingService:
                 resource_id=champion.id,
                 new={"retraining_job_id": str(job_id), **options.model_dump(mode="json")},
                 metadata={"reason": request.reason, "alert_id": None if alert_id is None else str(alert_id)},
+                made=job_id,
             )
         return job
 
