@@ -17,20 +17,27 @@ from functions.http import (
     labels,
     lineage,
     models,
+    monitoring,
     promotions,
     reasons,
+    retraining,
     scoring,
     scoring_jobs,
+    shadow,
     training,
     unmatched,
     users,
 )
 from functions.orchestrations import feature_engineering
+from functions.orchestrations import retraining as retrain
 from functions.orchestrations import scoring_jobs as score_files
 from functions.orchestrations import training as train
+from functions.timers import archiving, maintenance, watchdog, webhooks
 from functions.timers import audit as audit_head
+from functions.timers import drift as drift_timers
 from functions.timers import labels as label_timers
-from functions.timers import maintenance, watchdog, webhooks
+from functions.timers import retraining as retraining_timers
+from functions.timers import shadow as shadow_timers
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -48,20 +55,28 @@ for blueprint in (
     labels.bp,
     lineage.bp,
     models.bp,
+    monitoring.bp,
     promotions.bp,
     reasons.bp,
+    retraining.bp,
     scoring.bp,
     scoring_jobs.bp,
+    shadow.bp,
     training.bp,
     unmatched.bp,
     users.bp,
     feature_engineering.bp,
     score_files.bp,
+    retrain.bp,
     train.bp,
+    archiving.bp,
     audit_head.bp,
     label_timers.bp,
+    drift_timers.bp,
     maintenance.bp,
+    shadow_timers.bp,
     watchdog.bp,
+    retraining_timers.bp,
     webhooks.bp,
 ):
     app.register_functions(blueprint)

@@ -4,6 +4,7 @@ Nothing is imported before a request needs it: a worker that only scores never l
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from shared.alerts.rule_service import RuleService
     from shared.alerts.service import AlertService
     from shared.alerts.webhook_service import WebhookService
+    from shared.archiving.service import ArchiveService
     from shared.audit.denials import DenialLog
     from shared.audit.service import AuditService
     from shared.datasets.lifecycle import DatasetLifecycle
@@ -23,13 +25,20 @@ if TYPE_CHECKING:
     from shared.features.service import FeatureService
     from shared.idempotency.service import IdempotencyService
     from shared.labels.service import LabelService
+    from shared.monitoring.drift_service import DriftService
+    from shared.monitoring.folding import FoldService
+    from shared.monitoring.reference import References
+    from shared.monitoring.report.service import DriftReportService
+    from shared.monitoring.windows import Windows
     from shared.platform.blobs import BlobStore
     from shared.platform.database import Database
     from shared.platform.identity import TokenVerifier
     from shared.registry.promotion import PromotionService
     from shared.registry.service import RegistryService
+    from shared.retraining.service import RetrainingService
     from shared.scoring.jobs.service import ScoringJobService
     from shared.scoring.service import ScoringService
+    from shared.scoring.shadow.service import ShadowService
     from shared.training.report.service import ReportService
     from shared.training.service import TrainingService
     from shared.users.service import UserService
@@ -189,6 +198,30 @@ class Services:
         return PromotionService(self.database, self.blobs)
 
     @cached_property
+    def retraining(self) -> "RetrainingService":
+        """Trains models again."""
+        from shared.retraining.model import RetrainingLimits
+        from shared.retraining.service import RetrainingService
+
+        limits = RetrainingLimits(
+            cool_down=timedelta(hours=self.settings.retraining_cool_down_hours),
+            weekly_budget=self.settings.retraining_weekly_budget,
+            minimum_labels=self.settings.retraining_minimum_labels,
+            minimum_frauds=self.settings.retraining_minimum_frauds,
+        )
+        return RetrainingService(
+            self.database,
+            self.blobs,
+            utc_now,
+            registry=self.registry,
+            promotions=self.promotions,
+            datasets=self.datasets,
+            features=self.features,
+            training=self.training,
+            limits=limits,
+        )
+
+    @cached_property
     def reports(self) -> "ReportService":
         """Training reports."""
         from shared.training.report.service import ReportService
@@ -210,7 +243,16 @@ class Services:
             queue_size=self.settings.scoring_queue_size,
             deadline_seconds=self.settings.scoring_deadline_seconds,
             history_retention=timedelta(days=self.settings.history_retention_days),
+            duplicate_window=timedelta(hours=self.settings.duplicate_window_hours),
         )
+
+    @cached_property
+    def archives(self) -> "ArchiveService":
+        """Months of predictions past their retention."""
+        from shared.archiving.service import ArchiveService
+
+        months = self.settings.prediction_retention_months
+        return ArchiveService(self.database, self.blobs, self.alerts, utc_now, retention_months=months)
 
     @cached_property
     def labels(self) -> "LabelService":
@@ -227,6 +269,74 @@ class Services:
 
         scoring = self.scoring
         return ScoringJobService(self.database, self.blobs, self.datasets, scoring.models, scoring.history, utc_now)
+
+    @cached_property
+    def shadow(self) -> "ShadowService":
+        """Challengers of the model in production."""
+        from shared.scoring.shadow.service import ShadowService
+
+        scoring = self.scoring
+        retention = timedelta(days=self.settings.shadow_retention_days)
+        return ShadowService(
+            self.database,
+            self.registry,
+            scoring.models,
+            scoring.history,
+            self.alerts,
+            utc_now,
+            retention=retention,
+        )
+
+    @cached_property
+    def references(self) -> "References":
+        """What predictions are compared with."""
+        from shared.monitoring.reference import References
+
+        return References(self.registry, self.blobs)
+
+    @cached_property
+    def windows(self) -> "Windows":
+        """Sums of what was predicted."""
+        from shared.monitoring.windows import Windows
+
+        return Windows(self.database)
+
+    @cached_property
+    def folding(self) -> "FoldService":
+        """Counts predictions and labels."""
+        from shared.monitoring.folding import FoldService
+
+        return FoldService(self.database, self.references, self.alerts, utc_now)
+
+    @cached_property
+    def drift(self) -> "DriftService":
+        """Drift of inputs, scores and decisions."""
+        from shared.monitoring.drift import DriftPolicy, Limits
+        from shared.monitoring.drift_service import DriftService
+        from shared.monitoring.model import ReferenceKind
+
+        settings, policy = self.settings, DriftPolicy()
+        limits = {name: Limits(*pair) for name, pair in settings.drift_limits.items()}
+        return DriftService(
+            self.database,
+            self.registry,
+            self.references,
+            self.windows,
+            self.folding,
+            self.alerts,
+            self.alert_rules,
+            utc_now,
+            window_hours=sorted(int(hours) for hours in settings.drift_window_hours),
+            reference=ReferenceKind(settings.drift_reference),
+            policy=replace(policy, min_rows=settings.drift_min_rows, limits={**policy.limits, **limits}),
+        )
+
+    @cached_property
+    def drift_reports(self) -> "DriftReportService":
+        """Drift as a page."""
+        from shared.monitoring.report.service import DriftReportService
+
+        return DriftReportService(self.drift)
 
 
 _services: Services | None = None

@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     )
     explain_always: bool = Field(False, description="Store reasons for every transaction, not only flagged ones.")
     scoring_queue_size: int = Field(2000, ge=1, description="Transactions that may wait; more are answered 503.")
+    duplicate_window_hours: float = Field(
+        24, ge=0, le=720, description="How long a transaction that is sent again gets its first answer; 0: never."
+    )
     history_retention_days: int = Field(
         400, ge=1, le=3650, description="Days that history can look back on; months that are older are dropped."
     )

@@ -130,7 +130,7 @@ class SliceScorer:
     def _cells(
         self, rows: Sequence[Row], matrix: NDArray[np.float32], scores: NDArray[np.float64]
     ) -> Sequence[bytes | None]:
-        encoder = getattr(self._model, "cells", None)
+        encoder = self._model.cells
         if encoder is None or not rows:
             return [None] * len(rows)
         found: list[bytes] = encoder.encode([row.transaction for row in rows], matrix, scores)
