@@ -139,9 +139,9 @@ def _outliers(name: str, _: ColumnType, figures: Mapping[str, Any], seen: Observ
 
 
 def _mixed(name: str, _: ColumnType, figures: Mapping[str, Any], seen: Observations) -> Iterator[Finding]:
-    numbers, examples = figures.get("numeric_count", 0), figures.get("not_numeric_examples", [])
+    numbers, examples = figures.get("numeric_count", 0), figures.get("not_numeric_examples")
     texts = seen.rows - figures["null_count"] - numbers
-    if examples and numbers >= _FEW_NUMBERS * (numbers + texts):
+    if examples is not None and numbers >= _FEW_NUMBERS * (numbers + texts):
         text = f"is read as text because of {texts:,} rows; the other {numbers:,} are numbers"
         yield _finding("mixed_types", Severity.WARNING, name, text, texts, seen.rows, *examples)
 

@@ -44,7 +44,10 @@ def read_statistics(frame: "pl.LazyFrame", rows: int, withheld: frozenset[str] =
             figures[name] |= _ordered(_column(frame, name, every), listed=name not in withheld)
             if every > 1:
                 figures[name] |= {"sampled_every": every, "distinct_is_exact": False}
-        elif kind == pl.String and figures[name]["distinct_count"] <= EXACT_DISTINCT:
+            continue
+        if figures[name].get("formula_count"):
+            figures[name] |= _formulas(frame, name, listed=name not in withheld)
+        if kind == pl.String and figures[name]["distinct_count"] <= EXACT_DISTINCT:
             figures[name] |= _counted(frame, name, listed=name not in withheld)
     return DatasetStatistics(column_stats={name: _json(found) for name, found in figures.items()})
 
@@ -84,8 +87,7 @@ def _foldable(name: str, kind: "pl.DataType") -> "Iterator[tuple[str, pl.Expr]]"
         yield "distinct_is_exact", pl.lit(False)
         yield "min_length", column.str.len_chars().min()
         yield "max_length", column.str.len_chars().max()
-        sign = pl.any_horizontal(column.str.starts_with(sign) for sign in _FORMULA_SIGNS)
-        yield "formula_count", sign.sum()
+        yield "formula_count", _begins_formula(column).sum()
         yield "padded_count", (column.str.starts_with(" ") | column.str.ends_with(" ")).sum()
     elif kind == pl.Boolean:
         yield "true_count", column.sum()
@@ -93,6 +95,26 @@ def _foldable(name: str, kind: "pl.DataType") -> "Iterator[tuple[str, pl.Expr]]"
     else:
         yield "min", column.min()
         yield "max", column.max()
+
+
+def _begins_formula(column: "pl.Expr") -> "pl.Expr":
+    import polars as pl
+
+    return pl.any_horizontal(column.str.starts_with(sign) for sign in _FORMULA_SIGNS)
+
+
+def _formulas(frame: "pl.LazyFrame", name: str, *, listed: bool) -> Figures:
+    """How many texts look like formulas: they begin like one, are longer than a dash, and are no number."""
+    import polars as pl
+
+    column = pl.col(name)
+    number = column.str.strip_chars().cast(pl.Float64, strict=False).is_not_null()
+    found = frame.select(column).filter(_begins_formula(column) & (column.str.len_chars() > 1) & ~number)
+    count, examples = found.select(pl.len(), column.head(3).implode()).collect(engine="streaming").row(0)
+    figures: Figures = {"formula_count": count}
+    if count and listed:
+        figures["formula_examples"] = [_text(example[:LISTED_LENGTH]) for example in examples]
+    return figures
 
 
 def _column(frame: "pl.LazyFrame", name: str, every: int) -> "pl.Series":
@@ -116,8 +138,9 @@ def _ordered(values: "pl.Series", *, listed: bool) -> Figures:
         return figures
     quantiles = dict(zip(_QUANTILES, _at(numbers, _QUANTILES), strict=True))
     figures |= {f"p{round(100 * share):02d}": value for share, value in quantiles.items()}
-    if (spread := quantiles[0.75] - quantiles[0.25]) > 0:
-        fences = (quantiles[0.25] - _FENCE * spread, quantiles[0.75] + _FENCE * spread)
+    low, high = float(quantiles[0.25]), float(quantiles[0.75])
+    if (spread := high - low) > 0:
+        fences = (low - _FENCE * spread, high + _FENCE * spread)
         figures["outlier_count"] = int(((numbers < fences[0]) | (numbers > fences[1])).sum())
     if listed and distinct <= _LISTED_CATEGORIES:
         table = ordered.to_frame("value").group_by("value").len().sort(["len", "value"], descending=[True, False])
@@ -135,9 +158,10 @@ def _histograms(numbers: Any, kind: "pl.DataType") -> Figures:
     import numpy as np
     import polars as pl
 
-    widths = np.linspace(float(numbers[0]), float(numbers[-1]), _BINS + 1)
-    if not np.isfinite(widths).all():  # the range itself is beyond the numbers there are
+    least, most = float(numbers[0]), float(numbers[-1])
+    if not isfinite(most - least):  # the range itself is beyond the numbers there are
         return {}
+    widths = np.linspace(least, most, _BINS + 1)
     inner = np.searchsorted(numbers, widths[1:-1])
     counts = np.diff(inner, prepend=0, append=len(numbers)).tolist()
     depths = _at(numbers, np.linspace(0, 1, _BINS + 1))
@@ -156,7 +180,9 @@ def _at(ordered: Any, shares: Any) -> Any:
     below = np.floor(positions).astype(np.intp)
     above = np.minimum(below + 1, len(ordered) - 1)
     low, high = ordered[below].astype(np.float64), ordered[above].astype(np.float64)
-    return low + (positions - below) * (high - low)
+    share = positions - below
+    # Not low + share * (high - low), which overflows between extremes.
+    return np.where(low == high, low, low * (1 - share) + high * share)
 
 
 def _counted(frame: "pl.LazyFrame", name: str, *, listed: bool) -> Figures:
@@ -172,7 +198,7 @@ def _counted(frame: "pl.LazyFrame", name: str, *, listed: bool) -> Figures:
         .collect(engine="streaming")
     )
     figures: Figures = {"distinct_count": len(table), "distinct_is_exact": True}
-    figures |= _spellings(table) | _numbers(table)
+    figures |= _spellings(table, listed=listed) | _numbers(table, listed=listed)
     if not listed:
         return figures
     figures["top_values"] = [
@@ -183,7 +209,7 @@ def _counted(frame: "pl.LazyFrame", name: str, *, listed: bool) -> Figures:
     return figures
 
 
-def _spellings(table: "pl.DataFrame") -> Figures:
+def _spellings(table: "pl.DataFrame", *, listed: bool) -> Figures:
     """How many categories differ from a more frequent one by case or surrounding white space only."""
     import polars as pl
 
@@ -192,11 +218,12 @@ def _spellings(table: "pl.DataFrame") -> Figures:
     twice = groups.filter(pl.col("value").list.len() > 1)
     if not len(twice):
         return {}
-    examples = [[_text(text[:LISTED_LENGTH]) for text in spelled[:3]] for spelled in twice["value"].head(3).to_list()]
+    shown = twice["value"].head(3).to_list() if listed else []
+    examples = [[_text(text[:LISTED_LENGTH]) for text in spelled[:3]] for spelled in shown]
     return {"spelled_differently": {"categories": len(twice), "rows": int(twice["len"].sum()), "examples": examples}}
 
 
-def _numbers(table: "pl.DataFrame") -> Figures:
+def _numbers(table: "pl.DataFrame", *, listed: bool) -> Figures:
     """How many rows hold a number, where a column of text holds both."""
     import polars as pl
 
@@ -204,8 +231,8 @@ def _numbers(table: "pl.DataFrame") -> Figures:
     rows = int(table.filter(numeric)["len"].sum() or 0)
     if not 0 < rows < int(table["len"].sum()):
         return {"numeric_count": rows} if rows else {}
-    others = [_text(text[:LISTED_LENGTH]) for text in table.filter(~numeric)["value"].head(3)]
-    return {"numeric_count": rows, "not_numeric_examples": others}
+    others = table.filter(~numeric)["value"].head(3) if listed else []
+    return {"numeric_count": rows, "not_numeric_examples": [_text(text[:LISTED_LENGTH]) for text in others]}
 
 
 def _text(value: str) -> str:
