@@ -95,7 +95,7 @@ var logAlerts = [
     severity: 2
     window: 'PT1H'
     failing: 1
-    query: 'AppRequests | where Success == false and Name in (${join(map(timers, timer => '"${timer}"'), ', ')}) | summarize failures = count() by Name | where failures >= 2'
+    query: 'AppTraces | where Message == "timer_failed" | summarize failures = count() by timer = tostring(Properties.timer) | where failures >= 2'
   }
   {
     name: 'queue-age'
@@ -113,25 +113,6 @@ var logAlerts = [
     failing: 1
     query: 'AppRequests | where Name in ("score_transaction", "score_transactions") and ResultCode == "503" | summarize refused = count() | where refused >= 20'
   }
-]
-
-// Every timer of the app; a test compares.
-var timers = [
-  'note_audit_head'
-  'make_partitions'
-  'top_up_history'
-  'follow_production'
-  'forget_history'
-  'forget_submissions'
-  'forget_idempotency_keys'
-  'count_predictions'
-  'check_drift'
-  'recount_predictions'
-  'resume_orphaned_work'
-  'settle_labels'
-  'archive_predictions'
-  'sweep_datasets'
-  'deliver_webhooks'
 ]
 
 resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {

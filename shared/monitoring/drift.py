@@ -153,13 +153,14 @@ def window_drift(
         was CRITICAL in itself.
     """
     policy = policy or DriftPolicy()
-    rows, reference_rows = _rows(layout, current), _rows(layout, reference)
+    rows, reference_rows = (int(layout.column(counts, 0).sum()) for counts in (current, reference))
     if min(rows, reference_rows) < policy.min_rows:
         return WindowDrift(rows, reference_rows, enough=False)
     shares = _weights(profile, importance)
     columns = [
         replace(column, importance=shares.get(column.name, 0.0) if column.kind is Kind.FEATURE else 0.0)
         for column in _columns(profile, layout, reference, current, policy)
+        if column.reference_rows >= policy.min_rows  # scores and groups may have a reference of their own size
     ]
     rates = statistics.benjamini_hochberg(np.array([column.p for column in columns]))
     judged = tuple(
@@ -168,10 +169,6 @@ def window_drift(
     )
     share, level = _overall(judged, policy)
     return WindowDrift(rows, reference_rows, enough=True, columns=judged, drifted_share=share, level=level)
-
-
-def _rows(layout: RollupLayout, counts: Ints) -> int:
-    return int(layout.column(counts, len(layout.sizes) - 1).sum())
 
 
 def _weights(profile: ReferenceProfile, importance: Mapping[str, float]) -> dict[str, float]:
