@@ -1,7 +1,7 @@
 """What surrounds every answer: the envelope, its paging, and the one error shape."""
 
-from datetime import datetime
-from typing import Annotated
+from datetime import date, datetime
+from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -28,6 +28,9 @@ class Continuation(TypedDict):
 
     page_size: int
     next_cursor: Annotated[str | None, Field(description="For the next page; null after the last.")]
+    archived_before: NotRequired[
+        Annotated[date, Field(description="Predictions made before this day are archived, and not in the list.")]
+    ]
 
 
 class PagedMeta(Meta):

@@ -42,7 +42,7 @@ async def record_labels(call: Call) -> Reply:
     limit = max(call.services.settings.max_json_bytes, _LARGEST_BODY)
     batch = read_body(call.request, LabelBatch, limit)
     taken = await call.services.labels.record(batch, caller=call.caller, origin=call.origin)
-    return Reply({"counts": Counter(label.outcome for label in taken), "labels": taken})
+    return Reply({"counts": Counter(label.outcome.value for label in taken), "labels": taken})
 
 
 @endpoint(

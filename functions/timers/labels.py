@@ -6,6 +6,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.composition import get_services
+from functions.timers.watched import watched
 from shared.audit.model import Origin
 
 bp = df.Blueprint()
@@ -13,6 +14,7 @@ bp = df.Blueprint()
 
 @bp.timer_trigger(schedule="15 * * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
 @bp.function_name("settle_labels")
+@watched("settle_labels")
 async def settle_labels(timer: func.TimerRequest) -> None:
     """Every minute: labels whose transaction has been scored since are applied, and history catches up with labels."""
     labels = (await get_services()).labels

@@ -1,10 +1,13 @@
 """Keeping house: partitions ahead of time, history complete, and no longer than its retention."""
 
+from uuid import uuid4
+
 import azure.durable_functions as df
 import azure.functions as func
 
 from functions.composition import get_services
 from functions.timers.watched import watched
+from shared.audit.model import Origin
 
 bp = df.Blueprint()
 
@@ -27,17 +30,27 @@ async def top_up_history(timer: func.TimerRequest) -> None:
     await services.scoring.top_up_history()
 
 
+@bp.timer_trigger(schedule="0 50 * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
+@bp.function_name("forget_submissions")
+@watched("forget_submissions")
+async def forget_submissions(timer: func.TimerRequest) -> None:
+    """Every hour: forget the transactions whose sending again is no longer looked for."""
+    services = await get_services()
+    await services.scoring.forget_submissions()
+
+
 @bp.timer_trigger(schedule="0 20 1 * * *", arg_name="timer", run_on_startup=False, use_monitor=True)
 @bp.function_name("forget_history")
 @watched("forget_history")
 async def forget_history(timer: func.TimerRequest) -> None:
     """Every night: drop the months of history that are older than the retention."""
     services = await get_services()
-    await services.scoring.forget_history()
+    await services.scoring.forget_history(Origin(str(uuid4())))
 
 
 @bp.timer_trigger(schedule="0 40 * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
 @bp.function_name("forget_idempotency_keys")
+@watched("forget_idempotency_keys")
 async def forget_idempotency_keys(timer: func.TimerRequest) -> None:
     """Every hour: delete the idempotency keys that are older than a day."""
     services = await get_services()

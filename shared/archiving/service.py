@@ -7,7 +7,7 @@ anywhere goes on where it stood. A month that has changed since its export began
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -25,8 +25,6 @@ from shared.archiving.model import (
     Part,
     Step,
     first_kept,
-    month_of,
-    next_month,
 )
 from shared.audit import service as audit
 from shared.audit.model import Origin
@@ -49,24 +47,6 @@ _PART_BYTES: Final = 64 * 1024 * 1024
 _PATIENCE_SECONDS: Final = 1_200.0  # for reading a whole month, and for waiting until nobody looks at it
 _ATTEMPTS: Final = 3
 _log = get_logger("archiving")
-
-
-class ArchivedMonths:
-    """Which months queries do not see."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def holds(self, at: datetime) -> bool:
-        """Whether predictions made at that moment are archived."""
-        async with self._database.connection() as conn:
-            return month_of(at) in await repository.list_away(conn)
-
-    async def before(self) -> date | None:
-        """Before this day predictions are archived, except in months that were restored; None where none is."""
-        async with self._database.connection() as conn:
-            away = await repository.list_away(conn)
-        return next_month(away[-1]) if away else None
 
 
 class ArchiveService:

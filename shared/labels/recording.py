@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final
 from uuid import UUID
 
+from shared.archiving.model import month_of
+from shared.archiving.months import ArchivedMonths
 from shared.audit import service as audit
 from shared.audit.model import Origin
 from shared.features.history.store import HistoryStore
@@ -46,6 +49,7 @@ class LabelRecorder:
         self._database = database
         self._scoring = scoring
         self._telling = telling
+        self._archived = ArchivedMonths(database)
 
     async def record(self, asked: Sequence[Asked], origin: Origin, caller: Caller | None) -> list[Result]:
         """Record labels in their order; one result for each that is given.
@@ -55,6 +59,7 @@ class LabelRecorder:
         plans = await self._scoring.history_plans()
         slices = [asked[first : first + _SLICE] for first in range(0, len(asked), _SLICE)]
         resolved = [await self._resolve({target for target, _ in part}, plans) for part in slices]
+        archived = set(await self._archived.months())
         results: list[Result] = []
         counts: Counter[str] = Counter()
         async with self._database.transaction() as conn:
@@ -63,7 +68,7 @@ class LabelRecorder:
             for part, which in zip(slices, resolved, strict=True):
                 waiting = await repository.take_pending(conn, which.targets)
                 new = [(target, label) for target, label in part if label is not None]
-                found = await self._settle(conn, [*waiting, *new], which, plans, following)
+                found = await self._settle(conn, [*waiting, *new], which, plans, following, archived)
                 counts.update(outcome.value for outcome, _ in found)
                 results += found[len(waiting) :]
             await self._telling.told(conn, following)
@@ -104,6 +109,7 @@ class LabelRecorder:
         which: _Resolved,
         plans: Sequence[OnlinePlan],
         following: Collection[OnlinePlan],
+        archived: Collection[date],
     ) -> list[Result]:
         ledgers = await repository.ledgers(conn, which.found.values()) if which.found else {}
         settled = settle(ledgers, [(label, which.targets.get(target, ())) for target, label in labels])
@@ -114,17 +120,18 @@ class LabelRecorder:
             for plan, events in zip(plans, which.events, strict=True):
                 if plan in following:
                     await self._telling.tell(conn, plan, events, settled.changed)
-        results = [
-            result or _without(target, which) for (target, _), result in zip(labels, settled.outcomes, strict=True)
-        ]
+        outcomes = zip(labels, settled.outcomes, strict=True)
+        results = [found or _without(target, which, archived) for (target, _), found in outcomes]
         waits = [one for one, (outcome, _) in zip(labels, results, strict=True) if outcome is Outcome.PENDING]
         if waits:
             await repository.keep_pending(conn, waits)
         return results
 
 
-def _without(target: Target, which: _Resolved) -> Result:
-    """What comes of a label without any prediction."""
+def _without(target: Target, which: _Resolved, archived: Collection[date]) -> Result:
+    """What comes of a label without any prediction: a transaction may be scored, an archived month may come back."""
     if target in which.ambiguous:
         return Outcome.AMBIGUOUS, 0
-    return (Outcome.PENDING if isinstance(target, str) else Outcome.UNKNOWN), 0
+    if isinstance(target, UUID) and ((at := created_at(target)) is None or month_of(at) not in archived):
+        return Outcome.UNKNOWN, 0
+    return Outcome.PENDING, 0

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from shared.archiving.months import ArchivedMonths, archived_prediction
 from shared.audit import service as audit
 from shared.audit.model import Origin
 from shared.features.history.store import RETENTION, HistoryStore
@@ -90,13 +91,16 @@ class LabelService:
     async def list_of_prediction(self, prediction_id: UUID, *, before: int, limit: int) -> list[RecordedLabel]:
         """What was told of a prediction, newest first, from behind a row's id on.
 
-        :raises NotFound: there is no such prediction.
+        :raises NotFound: there is no such prediction, or it is archived.
         """
         at = created_at(prediction_id)
-        async with self._database.connection() as conn:
-            if at is None or not await repository.find(conn, {prediction_id: at}, with_input=False):
-                raise NotFound("no prediction has this id", target="prediction_id")
-            return await repository.list_of_prediction(conn, prediction_id, at, before=before, limit=limit)
+        if at is not None:
+            async with self._database.connection() as conn:
+                if await repository.find(conn, {prediction_id: at}, with_input=False):
+                    return await repository.list_of_prediction(conn, prediction_id, at, before=before, limit=limit)
+            if await ArchivedMonths(self._database).holds(at):
+                raise archived_prediction(at)
+        raise NotFound("no prediction has this id", target="prediction_id")
 
     @asynccontextmanager
     async def _one_at_a_time(self) -> AsyncIterator[None]:

@@ -68,7 +68,15 @@ FROM unnest(
 )
 WHERE NOT EXISTS (
     SELECT FROM pending_labels AS waiting
-    WHERE (waiting.transaction_id = label.transaction_id OR waiting.prediction_id = label.prediction_id)
+    WHERE waiting.transaction_id = label.transaction_id
+      AND waiting.is_fraud = label.is_fraud
+      AND (NOT label.timed OR (
+          waiting.labeled_at = label.labeled_at AND waiting.source IS NOT DISTINCT FROM label.source
+      ))
+)
+AND NOT EXISTS (
+    SELECT FROM pending_labels AS waiting
+    WHERE waiting.prediction_id = label.prediction_id
       AND waiting.is_fraud = label.is_fraud
       AND (NOT label.timed OR (
           waiting.labeled_at = label.labeled_at AND waiting.source IS NOT DISTINCT FROM label.source

@@ -17,8 +17,9 @@ from shared.alerts.model import AlertStatus
 from shared.alerts.service import AlertService
 from shared.archiving import files
 from shared.archiving.model import ArchiveDamaged, Part, Step
+from shared.archiving.months import ArchivedMonths
 from shared.archiving.restoring import MonthRestorer
-from shared.archiving.service import ArchivedMonths, ArchiveService
+from shared.archiving.service import ArchiveService
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database

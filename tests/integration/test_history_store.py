@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from shared.audit.model import Origin
 from shared.features.history.backfill import Backfilled, backfill
 from shared.features.history.events import (
     MISSING,
@@ -84,7 +85,7 @@ async def read(
 def prediction() -> NewPrediction:
     """A prediction of the present month."""
     now = datetime.now(UTC)
-    return NewPrediction(prediction_id(now), "t", "{}", 0.5, False, 0.5, None, 1, now)
+    return NewPrediction(prediction_id(now), "t", b"{}", 0.5, False, 0.5, None, 1, now)
 
 
 async def count(database: Database) -> int:
@@ -203,8 +204,10 @@ async def test_nothing_is_remembered_without_its_prediction(database: Database, 
     """When another model is in production and no prediction is stored, no event is."""
     async with database.connection() as conn:
         rows = await store.rows(conn, LAYOUT, [event(NOW_US - 1, "a")])
-        production_id, stored = await scoring.store(conn, uuid4(), [prediction()], UUID(int=1), rows)
-    assert (production_id, stored) == (None, 0)
+        stored = await scoring.store(conn, uuid4(), [prediction()], UUID(int=1), rows)
+        count_stored = await (await conn.execute("SELECT count(*) AS n FROM predictions")).fetchone()
+    assert stored.production_id is None
+    assert count_stored == {"n": 0}
     assert await count(database) == 0
 
 
@@ -323,21 +326,30 @@ async def test_a_backfill_brings_labels_that_were_unknown(database: Database, st
     assert await contents(database) == labelled
 
 
-async def test_retention_drops_whole_months(database: Database, store: HistoryStore) -> None:
-    """Months that ended before the retention are dropped with their events, the others stay."""
+async def test_retention_drops_whole_months(database: Database, store: HistoryStore, origin: Origin) -> None:
+    """Months that ended before the retention are dropped with their events and an audit entry, the others stay."""
     await remember(database, store, [event(NOW_US - 1, "a"), event(NOW_US - 61 * DAY, "b")])
     forgetful = HistoryStore(database, lambda: NOW, retention=timedelta(days=40))
-    assert await forgetful.forget() == ["entity_events_2026_09"]
+    assert await forgetful.forget(origin) == ["entity_events_2026_09"]
     assert await count(database) == 3
-    assert await forgetful.forget() == []
+    assert await forgetful.forget(origin) == []
+    async with database.connection() as conn:
+        cursor = await conn.execute("SELECT action, resource_type, old_values FROM audit_logs")
+        assert await cursor.fetchall() == [
+            {
+                "action": "DELETE",
+                "resource_type": "history_month",
+                "old_values": {"partitions": ["entity_events_2026_09"]},
+            }
+        ]
 
 
 async def test_retention_waits_for_another_night_when_the_table_is_in_use(
-    database: Database, store: HistoryStore
+    database: Database, store: HistoryStore, origin: Origin
 ) -> None:
     """A long reader is not disturbed: nothing is dropped while it goes on."""
     forgetful = HistoryStore(database, lambda: NOW, retention=timedelta(days=40))
     async with database.transaction() as conn:
         await conn.execute("SELECT FROM entity_events")
-        assert await forgetful.forget() == []
-    assert await forgetful.forget() == ["entity_events_2026_09"]
+        assert await forgetful.forget(origin) == []
+    assert await forgetful.forget(origin) == ["entity_events_2026_09"]

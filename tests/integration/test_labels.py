@@ -2,13 +2,16 @@
 
 import asyncio
 import random
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from psycopg.types.json import Jsonb
 
+from shared.alerts.service import AlertService
+from shared.archiving.restoring import MonthRestorer
+from shared.archiving.service import ArchiveService
 from shared.audit.model import Origin
 from shared.labels.ledger import Ledger, Told
 from shared.labels.model import LabelBatch, LabelOutcome, Outcome
@@ -16,7 +19,7 @@ from shared.labels.service import LabelService
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database
-from shared.platform.errors import InvalidContent, NotFound, Unavailable
+from shared.platform.errors import FieldError, InvalidContent, NotFound, Unavailable
 from shared.registry.lifecycle import ModelStatus
 from shared.scoring.identifiers import prediction_id
 from shared.users.model import Caller, Role
@@ -308,3 +311,30 @@ async def test_many_workers_and_overlapping_ids_come_to_what_a_replay_comes_to(d
         assert (row["actual_label"], row["labeled_at"]) == (known.is_fraud, known.since)
     frauds = sum(Ledger(labels).is_fraud is True for labels in told.values())
     assert (await desk.events(1), await desk.events(0)) == (frauds, 14 - frauds)
+
+
+async def test_a_label_of_an_archived_prediction_waits_until_its_month_is_back(desk: Desk, blobs: BlobStore) -> None:
+    """It is told so, it is not lost, and asking for the prediction says where it is."""
+    at = datetime(2026, 1, 15, tzinfo=UTC)
+    old = prediction_id(at)
+    async with desk.database.connection() as conn:
+        await conn.execute(
+            "INSERT INTO predictions (id, model_id, input_features, fraud_score, is_fraud, created_at) "
+            "VALUES (%s, %s, '{}', 0.1, false, %s)",
+            [old, uuid4(), at],
+        )
+    archives = ArchiveService(
+        desk.database, blobs, AlertService(desk.database, utc_now), lambda: datetime(2027, 8, 1, tzinfo=UTC),
+        retention_months=18,
+    )  # fmt: skip
+    await archives.archive_due()
+    assert await desk.outcomes({"prediction_id": str(old), "is_fraud": True}) == [Outcome.PENDING]
+    for asking in (desk.models.scoring.get(old), desk.service.list_of_prediction(old, before=9, limit=9)):
+        with pytest.raises(NotFound, match="2026-01") as refusal:
+            await asking
+        assert refusal.value.details == (FieldError("prediction_id", "archived"),)
+    await desk.service.settle_pending(desk.origin)
+    restorer = MonthRestorer(desk.database, blobs, utc_now)
+    await restorer.restore(date(2026, 1, 1), keep=timedelta(days=1), report=lambda _: None)
+    await desk.service.settle_pending(desk.origin)
+    assert await desk.rows(f"SELECT actual_label FROM predictions WHERE id = '{old}'") == [{"actual_label": True}]

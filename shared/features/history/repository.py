@@ -129,7 +129,8 @@ async def ensure_partitions(conn: Connection, first_month: datetime, months: int
 async def drop_partitions(conn: Connection, before: datetime) -> list[str]:
     """Drop the months that end on or before a moment; returns the partitions, none while others use the table."""
     try:
-        cursor = await conn.execute(_SQL["drop_partitions"], {"before": before})
+        async with conn.transaction():
+            cursor = await conn.execute(_SQL["drop_partitions"], {"before": before})
     except psycopg.errors.LockNotAvailable:
         return []
     return [row["name"] for row in await cursor.fetchall()]

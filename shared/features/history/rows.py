@@ -7,7 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EventRows:
-    """Events to store, one row an entity, column by column; all lists have one length."""
+    """Events to store, one row an entity, column by column; all lists have one length.
+
+    ``positions``: which of the events a row belongs to.
+    """
 
     layout: int
     entities: list[int] = field(default_factory=list)
@@ -15,6 +18,7 @@ class EventRows:
     occurred: list[datetime] = field(default_factory=list)
     id_hashes: list[int | None] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
 
     def documents(self) -> list[dict[str, Any]]:
         """Row by row, by the names of their columns, as JSON takes them."""

@@ -10,6 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from shared.audit import service as audit
+from shared.audit.model import Origin
 from shared.features.history import repository
 from shared.features.history.events import MISSING, UNKNOWN, Entity, Event, EventLayout
 from shared.features.history.rows import EventRows, Labels
@@ -142,7 +144,7 @@ class HistoryStore:
         """The rows that these events add to history."""
         rows = EventRows(await self.layout_id(conn, layout))
         oldest, newest = self.kept()
-        for event in events:
+        for position, event in enumerate(events):
             moment = _moment(event.time_us)
             if moment is None or not oldest <= moment <= newest:
                 continue
@@ -155,6 +157,7 @@ class HistoryStore:
                     rows.occurred.append(moment)
                     rows.id_hashes.append(event.id_hash)
                     rows.payloads.append(payload)
+                    rows.positions.append(position)
         return rows
 
     @staticmethod
@@ -227,13 +230,20 @@ class HistoryStore:
         async with self._database.connection() as conn:
             await repository.ensure_partitions(conn, self._clock(), _MONTHS_AHEAD + 1)
 
-    async def forget(self) -> list[str]:
+    async def forget(self, origin: Origin) -> list[str]:
         """Drop the months that are older than the retention; returns the partitions' names.
 
         None while others use the table: the next night is early enough.
         """
-        async with self._database.connection() as conn:
-            return await repository.drop_partitions(conn, self._clock() - self._retention)
+        before = self._clock() - self._retention
+        async with self._database.transaction() as conn:
+            dropped = await repository.drop_partitions(conn, before)
+            if dropped:
+                await audit.record(
+                    conn, origin, None, action="DELETE", resource_type="history_month", resource_id=None,
+                    old={"partitions": dropped}, metadata={"before": before.isoformat()},
+                )  # fmt: skip
+        return dropped
 
 
 async def ensure_months(conn: Connection, times: Sequence[datetime]) -> None:
