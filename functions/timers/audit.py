@@ -6,6 +6,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.composition import get_services
+from functions.timers.watched import watched
 from shared.audit.heads import keep_head
 from shared.platform.clock import utc_now
 from shared.platform.telemetry import get_logger
@@ -19,6 +20,7 @@ bp = df.Blueprint()
 
 @bp.timer_trigger(schedule="45 0 * * * *", arg_name="timer", run_on_startup=False, use_monitor=False)
 @bp.function_name("note_audit_head")
+@watched("note_audit_head")
 async def note_audit_head(timer: func.TimerRequest) -> None:
     """Every hour: log the newest seal of the audit log as ``python -m sql.audit verify --head`` takes it; keep it."""
     services = await get_services()

@@ -3,10 +3,15 @@
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from functions.composition import get_services
 from shared.alerts.model import Severity, Signal, Source
+from shared.platform.telemetry import get_logger
+
+TIMER_FAILED: Final = "timer_failed"
+
+_log = get_logger("timers")
 
 Timer = Callable[..., Awaitable[None]]
 
@@ -21,6 +26,8 @@ def watched(name: str) -> Callable[[Timer], Timer]:
             try:
                 await timer(*args, **kwargs)
             except Exception as error:
+                # Logged first: the alert needs the database, which may be what failed.
+                _log.error(TIMER_FAILED, timer=name, error=type(error).__name__)
                 await services.alerts.report(_failed(name, error))
                 raise
             await services.alerts.clear(_cause(name))

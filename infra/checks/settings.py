@@ -1,9 +1,9 @@
-"""The Function App's settings against what the app reads, and the alert on timers against the timers that there are."""
+"""The Function App's settings against what the app reads, and the events that alerts look for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from infra.checks.bicep import Fault, File
@@ -39,16 +39,6 @@ def check_settings(files: Mapping[str, File]) -> Iterator[Fault]:
         if file.is_parameters and isinstance(own, Object):
             for name in sorted(own.entries.keys() - fields.keys()):
                 yield Fault(file.name, own.lines[name], f"the app does not read {name}")
-
-
-def check_timers(files: Mapping[str, File], timers: Iterable[str]) -> Iterator[Fault]:
-    """The alert on failed timers names every timer of the app, and no other."""
-    named = files["modules/alerts.bicep"].variables.get("timers")
-    assert isinstance(named, list)
-    for name in sorted(set(timers) - set(map(str, named))):
-        yield Fault("modules/alerts.bicep", 1, f"nobody is told when the timer {name} fails")
-    for name in sorted(set(map(str, named)) - set(timers)):
-        yield Fault("modules/alerts.bicep", 1, f"there is no timer {name}")
 
 
 def events_named(files: Mapping[str, File]) -> set[str]:
