@@ -112,7 +112,7 @@ class LocalServices:
         """Stop what runs, the host first; returns the names of what was stopped. Data stays."""
         with exclusive(self.state / "start.lock"):
             stopped = [daemon.name for daemon in (self.host, self.issuer_server, self.azurite) if daemon.stop()]
-            server = self._existing_postgres()
+            server = self.existing_postgres()
             if server is not None and server.running:
                 server.stop()
                 stopped.append("postgres")
@@ -134,7 +134,7 @@ class LocalServices:
 
     def status(self) -> list[Service]:
         """What runs and where, without touching anything."""
-        server = self._existing_postgres()
+        server = self.existing_postgres()
         log = self.state / "logs/postgres.log" if server is None else server.log
         found = [
             Service("postgres", server is not None and server.running, f"127.0.0.1:{self.ports['postgres']}", log),
@@ -157,7 +157,7 @@ class LocalServices:
 
         return PostgresServer.reachable(self.state / "postgres")
 
-    def _existing_postgres(self) -> PostgresServer | None:
+    def existing_postgres(self) -> PostgresServer | None:
         """The server of an existing data directory, made by whatever version of PostgreSQL wrote it."""
         from devhost.postgres import PostgresServer, PostgresUnavailable, find_binaries
 
@@ -173,7 +173,7 @@ class LocalServices:
     def _start_postgres(self) -> str:
         from devhost.postgres import PostgresServer, PostgresUnavailable, find_binaries, install_wheel
 
-        server = self._existing_postgres()
+        server = self.existing_postgres()
         try:
             if server is None:
                 try:
