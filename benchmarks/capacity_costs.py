@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import psycopg
 
-from benchmarks.capacity import Costs, closed_loop
+from benchmarks.capacity import PROJECT, Costs, closed_loop
 from benchmarks.serving_load import Load, load
-from benchmarks.serving_product import PROJECT, Product, start
+from benchmarks.serving_product import Product, start
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
