@@ -179,7 +179,7 @@ class Service:
     def _prediction(self, transaction: Transaction, vector: list[float]) -> NewPrediction:
         now = utc_now()
         values = dict(zip(self._online.feature_names, vector, strict=True))
-        inputs = orjson.dumps({"transaction": transaction, "features": values}).decode()
+        inputs = orjson.dumps({"transaction": transaction, "features": values})
         return NewPrediction(
             prediction_id(now), str(transaction["transaction_id"]), inputs, 0.1, False, 0.9, None, 1, now
         )

@@ -12,7 +12,7 @@ from functions.responses import described
 from shared.platform.errors import Conflict, InvalidContent, NotFound, Unavailable
 from shared.platform.telemetry import get_logger
 from shared.scoring.model import BatchScoreRequest, ScoreRequest
-from shared.scoring.scorer import Answer
+from shared.scoring.prepared import Answer
 
 ITEM_FAILED = "batch_item_failed"
 
@@ -38,7 +38,11 @@ async def score_transactions(call: Call) -> Reply:
     request = validated(document, BatchScoreRequest, check_nul=False)
     checked = [_checked(item) for item in request.transactions]
     sound = [item for item in checked if isinstance(item, dict)]
-    scored = iter(await call.services.scoring.score_many(sound, model_id=request.model_id) if sound else [])
+    scored = iter(
+        await call.services.scoring.score_many(sound, model_id=request.model_id, sender=call.caller.user_id)
+        if sound
+        else []
+    )
     results = [next(scored) if isinstance(item, dict) else item for item in checked]
     if isinstance(results[0], Unavailable) and all(isinstance(result, Unavailable) for result in results):
         raise results[0]  # nothing was done: the caller may send the whole again

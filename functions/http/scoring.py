@@ -12,8 +12,8 @@ from functions.cursor import read_cursor, write_cursor
 from functions.endpoint import Call, Reply, endpoint
 from shared.platform.errors import Conflict, NotFound
 from shared.scoring.model import Explanation, ScoreRequest
+from shared.scoring.prepared import Answer
 from shared.scoring.reason_codes import CATALOGUE_VERSION
-from shared.scoring.scorer import Answer
 
 bp = df.Blueprint()
 
@@ -44,7 +44,9 @@ class PredictionQuery(BaseModel):
 async def score_transaction(call: Call) -> Reply:
     """Score, decision and, when flagged, the reasons; the row is committed before the answer."""
     request: ScoreRequest = call.body
-    answer = await call.services.scoring.score(request.transaction, model_id=request.model_id, explain=False)
+    answer = await call.services.scoring.score(
+        request.transaction, model_id=request.model_id, explain=False, sender=call.caller.user_id
+    )
     return Reply(shown(answer))
 
 
@@ -60,7 +62,9 @@ async def score_transaction(call: Call) -> Reply:
 async def explain_transaction(call: Call) -> Reply:
     """As predict, always with reasons, the base value, all contributions, and what their sum is."""
     request: ScoreRequest = call.body
-    answer = await call.services.scoring.score(request.transaction, model_id=request.model_id, explain=True)
+    answer = await call.services.scoring.score(
+        request.transaction, model_id=request.model_id, explain=True, sender=call.caller.user_id
+    )
     assert answer.found is not None
     return Reply({**shown(answer), **_explained(answer.found)})
 
@@ -102,6 +106,8 @@ async def list_predictions(call: Call) -> Reply:
         )
     position = (found[-1].created_at, found[-1].id) if len(found) == query.page_size else None
     pagination = {"page_size": query.page_size, "next_cursor": write_cursor(position)}
+    if (archived := await scoring.archived_before()) is not None:
+        pagination["archived_before"] = archived
     return Reply([PREDICTION(prediction) for prediction in found], pagination=pagination)
 
 

@@ -12,37 +12,59 @@ from shared.features.history.rows import EventRows
 from shared.platform.database import Connection, Row
 from shared.platform.queries import queries
 from shared.scoring.model import Prediction
+from shared.scoring.submissions import Submission
 
 _SQL = queries("scoring")
+_SEPARATOR = b"\x1e"  # JSON text has no control characters
 
 
 @dataclass(frozen=True, slots=True)
 class NewPrediction:
-    """One row to store; ``inputs`` and ``explanation`` are JSON text."""
+    """One row to store; ``inputs`` and ``explanation`` are JSON.
+
+    ``cells``: what monitoring counts, see ``shared.monitoring.cells``. ``submission``: stored only if this transaction
+    was not submitted before; None to store in any case.
+    """
 
     id: UUID
     transaction_id: str | None
-    inputs: str
+    inputs: bytes
     score: float
     is_fraud: bool
     confidence: float
-    explanation: str | None
+    explanation: bytes | None
     latency_ms: int
     created_at: datetime
+    cells: bytes | None = None
+    submission: Submission | None = None
 
     def document(self) -> dict[str, Any]:
-        """The row by the names of its columns, as JSON takes it."""
-        return {
+        """The row by the names of its columns, as JSON takes it, without those that are JSON themselves."""
+        document: dict[str, Any] = {
             "id": self.id,
             "transaction_id": self.transaction_id,
-            "input_features": orjson.Fragment(self.inputs),
             "fraud_score": self.score,
             "is_fraud": self.is_fraud,
             "confidence": self.confidence,
-            "explanation": None if self.explanation is None else orjson.Fragment(self.explanation),
             "latency_ms": self.latency_ms,
             "created_at": self.created_at,
         }
+        if self.cells is not None:
+            document["cells"] = f"\\x{self.cells.hex()}"
+        if self.submission is not None:
+            document["scope"] = self.submission.scope
+            document["payload"] = self.submission.payload
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a batch: the model in production, and the rows that are not stored because their transactions
+    were submitted before. Where another model than expected is in production, none is stored.
+    """
+
+    production_id: UUID | None
+    repeated: frozenset[UUID]
 
 
 async def store(
@@ -51,28 +73,52 @@ async def store(
     rows: Sequence[NewPrediction],
     expected_production_id: UUID | None,
     events: EventRows | None = None,
-) -> tuple[UUID | None, int]:
+    *,
+    window_begin: datetime | None = None,
+) -> Stored:
     """Store ``rows`` in one statement.
 
-    Rows travel as one JSON text: a parameter a column would cost the driver more than everything else a request does.
+    Numbers travel as one JSON text, for a parameter a column would cost the driver more than everything else a request
+    does; what is JSON itself travels beside it, cut apart by the server, which then reads it once and not twice.
 
     :param expected_production_id: store only while this model is in production; None stores in any case.
-    :param events: what the transactions add to history, stored if and only if ``rows`` are.
-    :returns: the model in production, and how many rows were stored (all or none).
+    :param events: what the transactions add to history, one position in ``rows`` each; stored with their rows.
+    :param window_begin: submissions until then are forgotten.
     :raises psycopg.errors.CheckViolation: there is no partition for a row's month.
     """
     parameters: dict[str, Any] = {
         "model_id": model_id,
         "expected_production_id": expected_production_id,
+        "window_begin": window_begin,
         "rows": orjson.dumps([row.document() for row in rows]).decode(),
+        "inputs": _SEPARATOR.join([row.inputs for row in rows]).decode(),
+        "explanations": _SEPARATOR.join([row.explanation or b"" for row in rows]).decode(),
     }
     statement = "store_predictions"
     if events is not None and events.keys:
         statement = "store_predictions_and_events"
-        parameters |= {"layout": events.layout, "events": orjson.dumps(events.documents()).decode()}
+        documents = [
+            {"prediction_id": rows[position].id, **document}
+            for position, document in zip(events.positions, events.documents(), strict=True)
+        ]
+        parameters |= {"layout": events.layout, "events": orjson.dumps(documents).decode()}
     found = await (await conn.execute(_SQL[statement], parameters)).fetchone()
     assert found is not None
-    return found["production_id"], found["stored"]
+    return Stored(found["production_id"], frozenset(found["repeated"] or ()))
+
+
+async def first_submissions(
+    conn: Connection, rows: Sequence[tuple[str | None, Submission]]
+) -> dict[tuple[str | None, str], tuple[str, UUID]]:
+    """By transaction id and scope: the payload that was submitted first, and the prediction that answered it."""
+    parameters = {"transactions": [row[0] for row in rows], "scopes": [row[1].scope for row in rows]}
+    found = await (await conn.execute(_SQL["list_submissions"], parameters)).fetchall()
+    return {(row["transaction_id"], row["scope"].hex): (row["payload"].hex, row["prediction_id"]) for row in found}
+
+
+async def forget_submissions(conn: Connection, window_begin: datetime) -> int:
+    """Delete the submissions that are as old as that; returns how many."""
+    return (await conn.execute(_SQL["delete_old_submissions"], {"window_begin": window_begin})).rowcount
 
 
 @dataclass(frozen=True, slots=True)

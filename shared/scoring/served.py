@@ -23,21 +23,24 @@ from shared.registry.service import RegistryService
 from shared.scoring.reasons import Meanings
 
 if TYPE_CHECKING:
+    from shared.monitoring.cells import CellEncoder
     from shared.training.algorithms.base import FittedModel
 
 MODEL_LOADED: Final = "model_loaded"
 MODEL_NOT_LOADED: Final = "model_not_loaded"
+PROFILE_NOT_READ: Final = "profile_not_read"
 
 _KEPT = 4
 _RETRY_AFTER = timedelta(seconds=30)
 _DAMAGED_FOR = timedelta(seconds=5)  # how long files that were found damaged are not looked at again
+_PREPARE_AFTER_SECONDS = 1.0  # the first answers go before what makes later explanations faster
 _PATIENCE_SECONDS = 2.0  # how long requests wait for a model that was just promoted before its predecessor serves them
 _log = get_logger("scoring")
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A verified model, ready to score and to explain."""
+    """A verified model, ready to score and to explain. ``cells`` is None where it has no profile to be watched by."""
 
     id: UUID
     version: str
@@ -47,6 +50,7 @@ class ServedModel:
     online: OnlinePlan
     meanings: Meanings
     fitted: "FittedModel"
+    cells: "CellEncoder | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class ServedModels:
         self._production: Production | None = None
         self._damaged: dict[UUID, tuple[datetime, DomainError]] = {}
         self._uncleared: set[UUID] = set()
+        self._preparing: set[asyncio.Task[None]] = set()
 
     async def production(self) -> Production:
         """What serves; loads the model in production on first use. One that could not be loaded is tried again
@@ -182,6 +187,9 @@ class ServedModels:
         if len(self._models) > _KEPT:
             self._models.popitem(last=False)
         _log.info(MODEL_LOADED, model_id=str(model_id), version=served.version)
+        preparing = asyncio.create_task(_prepare_explanations(served))
+        self._preparing.add(preparing)
+        preparing.add_done_callback(self._preparing.discard)
 
     async def _read(self, model_id: UUID) -> ServedModel:
         from shared.training.artifact_store import read_artifact
@@ -223,6 +231,11 @@ def _unreadable(model: Model, error: DomainError) -> Signal:
     )
 
 
+async def _prepare_explanations(served: ServedModel) -> None:
+    await asyncio.sleep(_PREPARE_AFTER_SECONDS)
+    await asyncio.to_thread(served.fitted.prepare_explanations)
+
+
 def _served(model: Model, files: Mapping[str, bytes]) -> ServedModel:
     from shared.training.artifacts import load_artifact
 
@@ -236,4 +249,28 @@ def _served(model: Model, files: Mapping[str, bytes]) -> ServedModel:
         online=compile_plan(loaded.plan),
         meanings=Meanings(loaded.plan.features, loaded.plan.config.amount_column),
         fitted=loaded.model,
+        cells=_encoder(model, files, loaded.plan),
     )
+
+
+def _encoder(model: Model, files: Mapping[str, bytes], plan: FeaturePlan) -> "CellEncoder | None":
+    """What monitoring needs of each row; a model whose profile cannot be read scores without it."""
+    from shared.monitoring.cells import CellEncoder
+    from shared.training.artifacts import (
+        METADATA,
+        PROFILE,
+        ArtifactError,
+        parse_metadata,
+        read_profile,
+        verify_artifact,
+    )
+
+    if PROFILE not in parse_metadata(files[METADATA]).files:
+        return None
+    try:
+        metadata, contents = verify_artifact(files, model.artifact_sha256, only=(PROFILE,))
+        profile = read_profile(contents, metadata)
+    except ArtifactError as error:
+        _log.warning(PROFILE_NOT_READ, model_id=str(model.id), reason=error.message)
+        return None
+    return None if profile is None else CellEncoder.of(profile, plan)

@@ -1,63 +1,129 @@
 -- name: store_predictions
 -- Store a batch and learn, in the same round trip, which model is in production. When the batch was scored by the
 -- production model (expected_production_id) and another has taken its place since, nothing is stored.
+-- A row with a scope claims its transaction first: whoever else claims it waits for this commit and then finds it
+-- taken, unless the claim is older than the window. Claims are made in one order, so that batches wait for each other in
+-- one direction only.
 WITH production AS (
     SELECT id
     FROM ml_models
     WHERE status = 'PRODUCTION'
 ),
-stored AS (
-    INSERT INTO predictions (
-        id, model_id, transaction_id, input_features, fraud_score, is_fraud,
-        confidence, explanation, latency_ms, created_at
-    )
-    SELECT
-        row.id, %(model_id)s, row.transaction_id, row.input_features, row.fraud_score, row.is_fraud,
-        row.confidence, row.explanation, row.latency_ms, row.created_at
-    FROM json_to_recordset(%(rows)s::json) AS row (
-        id uuid, transaction_id text, input_features jsonb, fraud_score float8, is_fraud boolean,
-        confidence float8, explanation jsonb, latency_ms integer, created_at timestamptz
+submitted AS (
+    SELECT row.*
+    FROM ROWS FROM (
+        json_to_recordset(%(rows)s::json) AS (
+            id uuid, transaction_id text, fraud_score float8, is_fraud boolean, confidence float8, latency_ms integer,
+            created_at timestamptz, cells bytea, scope uuid, payload uuid
+        ),
+        unnest(string_to_array(%(inputs)s::text, E'\x1e')),
+        unnest(string_to_array(%(explanations)s::text, E'\x1e'))
+    ) AS row (
+        id, transaction_id, fraud_score, is_fraud, confidence, latency_ms, created_at, cells, scope, payload,
+        input_features, explanation
     )
     WHERE %(expected_production_id)s::uuid IS NULL
        OR EXISTS (SELECT FROM production WHERE id = %(expected_production_id)s::uuid)
-    RETURNING 1
+),
+claimed AS (
+    INSERT INTO submissions AS earlier (transaction_id, scope, payload, prediction_id, created_at)
+    SELECT transaction_id, scope, payload, id, created_at
+    FROM submitted
+    WHERE scope IS NOT NULL
+    ORDER BY transaction_id COLLATE "C", scope
+    ON CONFLICT (transaction_id, scope) DO UPDATE
+    SET payload = excluded.payload, prediction_id = excluded.prediction_id, created_at = excluded.created_at
+    WHERE earlier.created_at <= %(window_begin)s::timestamptz
+    RETURNING prediction_id
+),
+stored AS (
+    INSERT INTO predictions (
+        id, model_id, transaction_id, input_features, fraud_score, is_fraud,
+        confidence, explanation, latency_ms, created_at, cells
+    )
+    SELECT
+        id, %(model_id)s, transaction_id, input_features::jsonb, fraud_score, is_fraud,
+        confidence, NULLIF(explanation, '')::jsonb, latency_ms, created_at, cells
+    FROM submitted
+    WHERE scope IS NULL OR id IN (SELECT prediction_id FROM claimed)
+    RETURNING id
 )
-SELECT (SELECT id FROM production) AS production_id, (SELECT count(*) FROM stored) AS stored;
+SELECT
+    (SELECT id FROM production) AS production_id,
+    (SELECT array_agg(id) FROM submitted WHERE id NOT IN (SELECT id FROM stored)) AS repeated;
 
 -- name: store_predictions_and_events
--- store_predictions, and in the same commit the events that the batch adds to history: none where no prediction is
--- stored, and none twice.
+-- store_predictions, and in the same commit the events that the stored transactions add to history; none twice.
 WITH production AS (
     SELECT id
     FROM ml_models
     WHERE status = 'PRODUCTION'
 ),
-stored AS (
-    INSERT INTO predictions (
-        id, model_id, transaction_id, input_features, fraud_score, is_fraud,
-        confidence, explanation, latency_ms, created_at
-    )
-    SELECT
-        row.id, %(model_id)s, row.transaction_id, row.input_features, row.fraud_score, row.is_fraud,
-        row.confidence, row.explanation, row.latency_ms, row.created_at
-    FROM json_to_recordset(%(rows)s::json) AS row (
-        id uuid, transaction_id text, input_features jsonb, fraud_score float8, is_fraud boolean,
-        confidence float8, explanation jsonb, latency_ms integer, created_at timestamptz
+submitted AS (
+    SELECT row.*
+    FROM ROWS FROM (
+        json_to_recordset(%(rows)s::json) AS (
+            id uuid, transaction_id text, fraud_score float8, is_fraud boolean, confidence float8, latency_ms integer,
+            created_at timestamptz, cells bytea, scope uuid, payload uuid
+        ),
+        unnest(string_to_array(%(inputs)s::text, E'\x1e')),
+        unnest(string_to_array(%(explanations)s::text, E'\x1e'))
+    ) AS row (
+        id, transaction_id, fraud_score, is_fraud, confidence, latency_ms, created_at, cells, scope, payload,
+        input_features, explanation
     )
     WHERE %(expected_production_id)s::uuid IS NULL
        OR EXISTS (SELECT FROM production WHERE id = %(expected_production_id)s::uuid)
-    RETURNING 1
+),
+claimed AS (
+    INSERT INTO submissions AS earlier (transaction_id, scope, payload, prediction_id, created_at)
+    SELECT transaction_id, scope, payload, id, created_at
+    FROM submitted
+    WHERE scope IS NOT NULL
+    ORDER BY transaction_id COLLATE "C", scope
+    ON CONFLICT (transaction_id, scope) DO UPDATE
+    SET payload = excluded.payload, prediction_id = excluded.prediction_id, created_at = excluded.created_at
+    WHERE earlier.created_at <= %(window_begin)s::timestamptz
+    RETURNING prediction_id
+),
+stored AS (
+    INSERT INTO predictions (
+        id, model_id, transaction_id, input_features, fraud_score, is_fraud,
+        confidence, explanation, latency_ms, created_at, cells
+    )
+    SELECT
+        id, %(model_id)s, transaction_id, input_features::jsonb, fraud_score, is_fraud,
+        confidence, NULLIF(explanation, '')::jsonb, latency_ms, created_at, cells
+    FROM submitted
+    WHERE scope IS NULL OR id IN (SELECT prediction_id FROM claimed)
+    RETURNING id
 ),
 remembered AS (
     INSERT INTO entity_events (layout, entity, key, occurred_at, id_hash, payload)
-    SELECT %(layout)s::smallint, event.*
-    FROM json_to_recordset(%(events)s::json) AS event (
-        entity smallint, key bigint, occurred_at timestamptz, id_hash bigint, payload bytea
-    )
-    WHERE EXISTS (SELECT FROM stored)
+    SELECT %(layout)s::smallint, event.entity, event.key, event.occurred_at, event.id_hash, event.payload
+    FROM ROWS FROM (
+        json_to_recordset(%(events)s::json) AS (
+            prediction_id uuid, entity smallint, key bigint, occurred_at timestamptz, id_hash bigint, payload bytea
+        )
+    ) WITH ORDINALITY AS event (prediction_id, entity, key, occurred_at, id_hash, payload, position)
+    WHERE event.prediction_id IN (SELECT id FROM stored)
+    ORDER BY event.entity, event.key, event.occurred_at, event.id_hash, event.position
     ON CONFLICT (layout, entity, key, occurred_at, id_hash) DO NOTHING
 )
-SELECT (SELECT id FROM production) AS production_id, (SELECT count(*) FROM stored) AS stored;
+SELECT
+    (SELECT id FROM production) AS production_id,
+    (SELECT array_agg(id) FROM submitted WHERE id NOT IN (SELECT id FROM stored)) AS repeated;
+
+-- name: list_submissions
+-- Who holds the claims to some transactions.
+SELECT s.transaction_id, s.scope, s.payload, s.prediction_id
+FROM unnest(%(transactions)s::text[], %(scopes)s::uuid[]) AS asked (transaction_id, scope)
+JOIN submissions AS s ON s.transaction_id = asked.transaction_id AND s.scope = asked.scope;
+
+-- name: delete_old_submissions
+-- Forget the submissions that the window has left behind.
+DELETE FROM submissions
+WHERE created_at <= %(window_begin)s;
 
 -- name: list_predictions_of_others
 -- What other models than one have scored, oldest first, from a position on: an index scan a model.

@@ -13,7 +13,7 @@ from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.platform.errors import Conflict, InvalidContent, NotFound
 from shared.registry.service import RegistryService
-from shared.scoring.scorer import Answer
+from shared.scoring.prepared import Answer
 from shared.scoring.service import ScoringService
 from tests.fixtures.app import RunningApp
 from tests.fixtures.artifacts import packed_model

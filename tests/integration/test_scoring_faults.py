@@ -16,7 +16,7 @@ from shared.audit.model import Origin
 from shared.platform.blobs import BlobStore
 from shared.platform.database import Database
 from shared.platform.errors import Unavailable
-from shared.scoring.scorer import Answer
+from shared.scoring.prepared import Answer
 from shared.scoring.service import ScoringService
 from shared.training.artifact_store import write_artifact
 from shared.users.model import Caller
