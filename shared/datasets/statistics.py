@@ -231,7 +231,7 @@ def _numbers(table: "pl.DataFrame", *, listed: bool) -> Figures:
     rows = int(table.filter(numeric)["len"].sum() or 0)
     if not 0 < rows < int(table["len"].sum()):
         return {"numeric_count": rows} if rows else {}
-    others = table.filter(~numeric)["value"].head(3) if listed else []
+    others: list[str] = table.filter(~numeric)["value"].head(3).to_list() if listed else []
     return {"numeric_count": rows, "not_numeric_examples": [_text(text[:LISTED_LENGTH]) for text in others]}
 
 

@@ -86,6 +86,12 @@ async def get_source(conn: Connection, dataset_id: UUID) -> SourceDataset | None
     return None if row is None else SourceDataset.model_validate(row)
 
 
+async def hold_source(conn: Connection, dataset_id: UUID) -> str | None:
+    """The status of the dataset, held until the transaction ends; None where there is none."""
+    row = await _row(conn, "hold_source_dataset", {"dataset_id": dataset_id})
+    return None if row is None else row["status"]
+
+
 async def update_progress(
     conn: Connection, feature_set_id: UUID, progress: Progress, *, input_rows: int | None = None
 ) -> FeatureSet | None:

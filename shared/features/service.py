@@ -31,7 +31,7 @@ from shared.features.transform_stages import ROWS_AT_ONCE
 from shared.platform.blobs import BlobMissing, BlobStore
 from shared.platform.clock import Clock
 from shared.platform.database import Database
-from shared.platform.errors import Conflict, NotFound, invalid_field
+from shared.platform.errors import Conflict, InvalidContent, NotFound, invalid_field
 from shared.platform.listing import FIRST_PAGE, Page
 from shared.users.model import Caller
 
@@ -63,9 +63,8 @@ class FeatureService:
         async with self._database.connection() as conn:
             source = await repository.get_source(conn, request.dataset_id)
         if source is None:
-            raise invalid_field("dataset_id", "no dataset has this id")
-        if source.status != DatasetStatus.ACTIVE:
-            raise Conflict(f"the dataset is {source.status}", target="dataset_id")
+            raise _no_dataset()
+        _require_active(source.status)
         plan = await self._given_plan(request)
         if plan is None:
             config = infer_config(source.schema_, request.config or FeatureConfig())
@@ -77,6 +76,8 @@ class FeatureService:
         if plan is not None:
             await self._blobs.upload_bytes(FeatureSetFiles(feature_set_id).work_plan, plan.to_json())
         async with self._database.transaction() as conn:
+            # Meanwhile somebody may have archived or removed the dataset.
+            _require_active(await repository.hold_source(conn, request.dataset_id))
             created = await repository.insert(
                 conn,
                 feature_set_id,
@@ -186,3 +187,14 @@ class FeatureService:
         if found.status is not FeatureSetStatus.COMPLETED:
             raise Conflict(f"the feature set is {found.status}", target=target)
         return found
+
+
+def _no_dataset() -> InvalidContent:
+    return invalid_field("dataset_id", "no dataset has this id")
+
+
+def _require_active(status: str | None) -> None:
+    if status is None:
+        raise _no_dataset()
+    if status != DatasetStatus.ACTIVE:
+        raise Conflict(f"the dataset is {status}", target="dataset_id")

@@ -57,6 +57,13 @@ SELECT id, name, version, storage_path, status, row_count, schema, statistics
 FROM datasets
 WHERE id = %(dataset_id)s;
 
+-- name: hold_source_dataset
+-- The dataset's status, which cannot change, as the dataset cannot be removed, until the transaction ends.
+SELECT status
+FROM datasets
+WHERE id = %(dataset_id)s
+FOR SHARE;
+
 -- name: update_progress
 -- Progress of a feature set that has not ended; it is PROCESSING from its first stage on.
 UPDATE feature_sets
