@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Self
+from uuid import UUID
 
 import azure.durable_functions as df
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -45,6 +46,10 @@ async def list_challengers(call: Call) -> Reply:
     return Reply([_shown(challenger) for challenger in await call.services.shadow.list_active()])
 
 
+async def _started(call: Call, model_id: UUID) -> Reply:
+    return Reply(_shown(await call.services.shadow.get(model_id)))
+
+
 @endpoint(
     bp,
     "POST",
@@ -52,6 +57,7 @@ async def list_challengers(call: Call) -> Reply:
     summary="Let a model score in the shadow",
     response=CHALLENGER,
     errors=(Conflict,),
+    idempotent=_started,
 )
 async def start_challenge(call: Call) -> Reply:
     """A model in STAGING scores what the model in production scores from now on, off the request path."""

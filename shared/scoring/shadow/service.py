@@ -77,6 +77,14 @@ class ShadowService:
                 await self._audit(conn, model_id, caller, origin, was=True)
             return _found(await repository.get(conn, model_id))
 
+    async def get(self, model_id: UUID) -> Challenger:
+        """One challenger, stopped or not.
+
+        :raises NotFound: the model never was one.
+        """
+        async with self._database.connection() as conn:
+            return _found(await repository.get(conn, model_id))
+
     async def list_active(self) -> list[Challenger]:
         """The challengers that score."""
         async with self._database.connection() as conn:
