@@ -30,8 +30,9 @@ WHERE caller = %(caller)s AND function = %(function)s AND key = %(key)s;
 
 -- name: settle_key
 -- The work is done if the transaction commits. A claim that was taken over finds nothing here, so its transaction ends.
+-- Of several changes the last is what the request was about.
 UPDATE idempotency_keys
-SET resource_id = CASE WHEN settled_at IS NULL THEN %(resource_id)s::uuid ELSE resource_id END,
+SET resource_id = %(resource_id)s,
     settled_at = coalesce(settled_at, clock_timestamp())
 WHERE claim = %(claim)s
 RETURNING claim;

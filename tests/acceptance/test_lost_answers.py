@@ -18,9 +18,8 @@ from tests.fixtures import flow
 from tests.fixtures.app import RunningApp
 
 pytestmark = pytest.mark.slow
-ELSEWHERE: dict[str, str] = {}
-"""Routes that take keys and are tried in another test, with its name."""
-CHANGING = {"status", "progress", "started_at", "current_epoch", "queue_position", "metrics", "input_rows"}
+NOT_TRIED = {"trigger_retraining": "needs thousands of mature labels; its answer is that of GET retraining/jobs/{id}"}
+CHANGING = {"status", "progress", "current_epoch", "queue_position", "metrics"}
 
 
 class Client:
@@ -49,7 +48,7 @@ class Client:
         assert "idempotency-replayed" not in again.headers
         for name in ("location", "operation-location"):
             assert again.headers.get(name) == first.headers.get(name)
-        assert _lasting(again.json()["data"]) == _lasting(first.json()["data"])
+        assert _kept(first.json()["data"], again.json()["data"]), again.text
         assert self._entries() == entries, "something was done again"
         self.tried.add(function)
         answer: dict[str, Any] = first.json()["data"]
@@ -63,8 +62,11 @@ class Client:
         return int(row[0])
 
 
-def _lasting(data: Any) -> Any:
-    return {name: value for name, value in data.items() if name not in CHANGING} if isinstance(data, dict) else data
+def _kept(first: Any, again: Any) -> bool:
+    """Whether all that was said is said again; what was still unknown, or goes on, may differ."""
+    if not isinstance(first, dict):
+        return bool(first == again)
+    return all(again[name] == value for name, value in first.items() if value is not None and name not in CHANGING)
 
 
 @pytest.fixture
@@ -97,7 +99,14 @@ def test_no_answer_that_is_lost_makes_work_be_done_twice(own_app: RunningApp, tr
         feature_set_id = client.post("compute_features", "features/compute", json=order)["feature_set_id"]
         flow.wait(http, f"features/sets/{feature_set_id}")
         job = {"name": "lost", "feature_set_id": feature_set_id, "hyperparameters": {"n_estimators": 5}}
-        flow.wait(http, f"training/jobs/{client.post('start_training_job', 'training/jobs', json=job)['job_id']}")
+        job_id = client.post("start_training_job", "training/jobs", json=job)["job_id"]
+        scorer = flow.wait(http, f"training/jobs/{job_id}")["model_id"]
+        flow.data(http.post(f"models/{scorer}/promote", json={"target_status": "STAGING", "reason": "to score"}))
+        file = {"dataset_id": dataset["id"], "model_id": scorer}
+        flow.wait(http, f"scoring/jobs/{client.post('start_scoring_job', 'scoring/jobs', json=file)['job_id']}")
+        client.post("create_dataset_version", f"datasets/{dataset['id']}/versions", files={"file": ("x.csv", csv)})
+        limit = {"name": "lost", "metric": "psi", "operator": "gte", "threshold": 0.25}
+        client.post("create_alert_rule", "alerts/rules", json=limit)
         first, second = trained
         baseline = {"metric": "recall", "operator": "gte", "threshold": 0.5}
         client.post("set_baselines", f"models/{first}/baselines", json={"baselines": [baseline]})
@@ -108,9 +117,10 @@ def test_no_answer_that_is_lost_makes_work_be_done_twice(own_app: RunningApp, tr
                 move = {"target_status": target, "reason": "the test says so"}
                 promoted = client.post("promote_model", f"models/{model_id}/promote", json=move)
                 assert promoted["verdict"]["passed"]
+        client.post("start_challenge", f"models/{scorer}/challenge")
         back = client.post("rollback_model", f"models/{second}/rollback", json={"reason": "the test says so"})
         assert (back["id"], back["status"]) == (str(first), "PRODUCTION")
         gone = {"reason": "the test says so", "leave_without_production": True}
         client.post("archive_model", f"models/{first}/archive", json=gone)
         assert len(flow.data(http.get("training/jobs"))) == 1
-    assert client.tried == {entry.name for entry in ENDPOINTS if entry.idempotent is not None} - set(ELSEWHERE)
+    assert client.tried == {entry.name for entry in ENDPOINTS if entry.idempotent is not None} - set(NOT_TRIED)
