@@ -12,7 +12,7 @@ from functions.endpoint import Call, Reply, endpoint
 from functions.responses import Document
 from shared.monitoring.drift import Level
 from shared.monitoring.model import DriftMetric, DriftRequest, DriftSeries, DriftWindow, WindowHours
-from shared.platform.errors import Conflict
+from shared.platform.errors import Conflict, NotFound
 from shared.training.report import CONTENT_SECURITY_POLICY
 
 bp = df.Blueprint()
@@ -31,7 +31,7 @@ class DriftQuery(BaseModel):
     metric: str | None = Field(None, min_length=1, max_length=100)
     feature: str | None = Field(None, min_length=1, max_length=100)
     window_hours: WindowHours | None = None
-    page_size: int = Field(100, ge=1, le=500)
+    page_size: int = Field(20, ge=1, le=100)
     cursor: str | None = Field(None, max_length=200)
 
 
@@ -43,7 +43,7 @@ class SeriesQuery(BaseModel):
     model_id: UUID | None = None
     metric: str = Field("psi", min_length=1, max_length=100)
     window_hours: WindowHours = 24
-    page_size: int = Field(30, ge=1, le=200, description="Windows.")
+    page_size: int = Field(30, ge=1, le=100, description="Windows.")
     cursor: str | None = Field(None, max_length=200)
 
 
@@ -63,7 +63,7 @@ class ReportQuery(BaseModel):
     summary="Look at a window for drift now",
     body=DriftRequest,
     response=DriftWindow,
-    errors=(Conflict,),
+    errors=(Conflict, NotFound),
 )
 async def compute_drift(call: Call) -> Reply:
     """Counts what is new, compares the window with its reference, keeps the figures in place of earlier ones of this
@@ -78,6 +78,7 @@ async def compute_drift(call: Call) -> Reply:
     summary="Figures of drift, newest windows first",
     query=DriftQuery,
     response=list[DriftMetric],
+    errors=(NotFound,),
 )
 async def list_drift(call: Call) -> Reply:
     """One page by cursor. A window with fewer rows than the threshold of its figure `rows` says nothing else."""
@@ -98,6 +99,7 @@ async def list_drift(call: Call) -> Reply:
     summary="A figure of every column over time",
     query=SeriesQuery,
     response=DriftSeries,
+    errors=(NotFound,),
 )
 async def list_feature_drift(call: Call) -> Reply:
     """Ready to be drawn: windows in rising order, one line a column, the most drifted column first."""
@@ -123,7 +125,7 @@ async def list_feature_drift(call: Call) -> Reply:
     query=ReportQuery,
     response=str,
     media_type="text/html",
-    errors=(Conflict,),
+    errors=(Conflict, NotFound),
 )
 async def get_drift_report(call: Call) -> Reply:
     """One self-contained page: what drifted, distributions beside the reference's, figures over time."""
