@@ -62,7 +62,7 @@ class Assumptions:
     busy_app: float = 0.6
     busy_database: float = 0.5
     p99_ms: float = 50.0
-    hot_months: int = 13
+    hot_months: int = 18
     archive_ratio: float = 0.15
     log_bytes: float = 1_500.0
     pool: int = 30

@@ -100,6 +100,9 @@ param storageSku string = 'Standard_ZRS'
 @description('Days that logs and traces are kept.')
 param logRetentionDays int = 90
 
+@description('Share of requests that are traced, 0.0 to 1.0; logs and metrics are whole.')
+param tracedShare string = '1.0'
+
 @description('Days that the heads of the audit log cannot be changed or deleted.')
 param auditRetentionDays int = 2557
 
@@ -263,6 +266,7 @@ module functionApp 'modules/function-app.bicep' = {
     hostAccountName: storage.outputs.hostAccountName
     deploymentContainerUrl: storage.outputs.deploymentContainerUrl
     insightsConnectionString: monitoring.outputs.insightsConnectionString
+    tracedShare: tracedShare
     workspaceId: monitoring.outputs.workspaceId
     functionKeysReference: keyVault.outputs.functionKeysReference
     webhookKeyReference: keyVault.outputs.webhookKeyReference

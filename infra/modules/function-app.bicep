@@ -50,6 +50,8 @@ param hostAccountName string
 param deploymentContainerUrl string
 @description('Application Insights.')
 param insightsConnectionString string
+@description('Share of requests that are traced, 0.0 to 1.0.')
+param tracedShare string
 @description('Workspace for the platform\'s logs.')
 param workspaceId string
 @description('Key Vault reference of the machine keys\' digests; empty for none.')
@@ -91,6 +93,8 @@ var appSettings = {
 // What the host, the worker and the Azure libraries read.
 var hostSettings = {
   AZURE_CLIENT_ID: identityClientId
+  OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
+  OTEL_TRACES_SAMPLER_ARG: tracedShare
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
   AzureWebJobsStorage__accountName: hostAccountName
   AzureWebJobsStorage__credential: 'managedidentity'

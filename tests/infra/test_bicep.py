@@ -304,6 +304,18 @@ def test_alerts_look_for_events_that_the_app_logs(files: dict[str, File]) -> Non
     assert [event for event in sorted(events) if f'"{event}"' not in sources] == []
 
 
+def test_alerts_name_functions_that_there_are(files: dict[str, File]) -> None:
+    """A query over requests compares with names that the host gives them."""
+    from function_app import app
+
+    source = files["modules/alerts.bicep"].source
+    named = {
+        name for clause in re.findall(r"Name (?:==|in) \(?([^|)']+)", source) for name in re.findall(r'"(\w+)"', clause)
+    }
+    assert named
+    assert named <= {function.get_function_name() for function in app.get_functions()}
+
+
 def test_previews_are_only_where_nothing_else_is() -> None:
     """Diagnostic settings never got a stable version; everything else has one."""
     previews = {name for name, entry in table()["resources"].items() if "preview" in entry["version"]}

@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+from datetime import date
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -10,6 +12,8 @@ from infra import smoke
 from infra.checks.__main__ import INFRA
 from infra.checks.bicep import File, read_all
 from infra.checks.deployed import deployed
+from shared.archiving.model import Archive
+from shared.datasets.model import upload_path
 from tests.fixtures.app import RunningApp
 
 ROOT = INFRA.parent
@@ -66,6 +70,15 @@ def test_the_job_runs_the_migrations_with_an_identity_and_grants(files: dict[str
 def test_the_app_is_reached_through_pgbouncer(files: dict[str, File]) -> None:
     """The app's address has PgBouncer's port, and a user without a password."""
     assert "'postgresql://${identityName}@${databaseHost}:6432/" in files["modules/function-app.bicep"].source
+
+
+def test_lifecycle_rules_are_about_paths_of_the_app(files: dict[str, File]) -> None:
+    """What is forgotten and what is cooled lies where the app puts uploads and archived months."""
+    prefixes = re.findall(r"container\.name\}/(\w+/)'", files["modules/storage.bicep"].source)
+    month = Archive.model_construct(month=date(2026, 1, 1))
+    assert prefixes == ["uploads/", "archive/"]
+    assert upload_path(uuid4()).startswith(prefixes[0])
+    assert month.prefix.startswith(prefixes[1])
 
 
 def test_azd_finds_the_template_and_the_app() -> None:
