@@ -14,5 +14,6 @@ pytest_plugins = [
     "tests.fixtures.app",
     "tests.fixtures.features",
     "tests.fixtures.registry",
+    "tests.fixtures.retraining",
     "tests.fixtures.scoring",
 ]
