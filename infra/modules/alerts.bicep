@@ -87,7 +87,7 @@ var logAlerts = [
     severity: 2
     window: 'PT5M'
     failing: 3
-    query: 'AppRequests | where Name == "score_transaction" | summarize p99 = percentile(DurationMs, 99), requests = sum(ItemCount) | where requests >= 100 and p99 > 200'
+    query: 'AppTraces | where Message == "request" and tostring(Properties.function) == "score_transaction" | summarize p99 = percentile(todouble(Properties.duration_ms), 99), requests = count() | where requests >= 100 and p99 > 200'
   }
   {
     name: 'failed-timers'
@@ -111,7 +111,7 @@ var logAlerts = [
     severity: 1
     window: 'PT5M'
     failing: 1
-    query: 'AppRequests | where Name in ("score_transaction", "score_transactions") and ResultCode == "503" | summarize refused = sum(ItemCount) | where refused >= 20'
+    query: 'AppTraces | where Message == "request" and tostring(Properties.function) in ("score_transaction", "score_transactions") and toint(Properties.status) == 503 | summarize refused = count() | where refused >= 20'
   }
 ]
 

@@ -305,13 +305,12 @@ def test_alerts_look_for_events_that_the_app_logs(files: dict[str, File]) -> Non
 
 
 def test_alerts_name_functions_that_there_are(files: dict[str, File]) -> None:
-    """A query over requests compares with names that the host gives them."""
+    """A query over requests compares with names that the app logs."""
     from function_app import app
 
     source = files["modules/alerts.bicep"].source
-    named = {
-        name for clause in re.findall(r"Name (?:==|in) \(?([^|)']+)", source) for name in re.findall(r'"(\w+)"', clause)
-    }
+    compared = re.findall(r"Properties\.function\) (?:==|in) ([^|]+?) (?:\||and)", source)
+    named = {name for clause in compared for name in re.findall(r'"(\w+)"', clause)}
     assert named
     assert named <= {function.get_function_name() for function in app.get_functions()}
 
