@@ -124,8 +124,12 @@ class WebhookService:
         return delivery
 
     async def deliveries(self, webhook_id: UUID, *, limit: int, offset: int) -> tuple[list[Delivery], int]:
-        """One page of a webhook's messages, newest first, and how many there are."""
+        """One page of a webhook's messages, newest first, and how many there are.
+
+        :raises NotFound: there is no such webhook.
+        """
         async with self._database.connection() as conn:
+            _found(await webhooks.get(conn, webhook_id))
             return await deliveries.list_page(conn, webhook_id, limit=limit, offset=offset)
 
     async def deliver_due(self) -> int:

@@ -86,6 +86,11 @@ async def insert(
     return _webhook(await (await conn.execute(_SQL["insert_webhook"], parameters)).fetchone())
 
 
+async def get(conn: Connection, webhook_id: UUID) -> StoredWebhook | None:
+    """One webhook."""
+    return _webhook(await (await conn.execute(_SQL["get_webhook"], {"webhook_id": webhook_id})).fetchone())
+
+
 async def lock(conn: Connection, webhook_id: UUID) -> StoredWebhook | None:
     """One webhook, held until the transaction ends."""
     return _webhook(await (await conn.execute(_SQL["lock_webhook"], {"webhook_id": webhook_id})).fetchone())

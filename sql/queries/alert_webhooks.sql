@@ -71,6 +71,12 @@ VALUES (
 ON CONFLICT (name) DO NOTHING
 RETURNING *;
 
+-- name: get_webhook
+-- One webhook.
+SELECT *
+FROM alert_webhooks
+WHERE id = %(webhook_id)s;
+
 -- name: lock_webhook
 -- One webhook, held until the transaction ends.
 SELECT *

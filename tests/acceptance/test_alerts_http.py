@@ -10,13 +10,6 @@ from tests.fixtures.app import RunningApp
 pytestmark = pytest.mark.slow
 
 RULE = {"metric": "psi", "subject": "amount", "operator": "gte", "threshold": 0.2, "windows": 3}
-    "name": "Amounts drift",
-    "metric": "psi",
-    "subject": "amount",
-    "operator": "gte",
-    "threshold": 0.2,
-    "windows": 3,
-}
 
 
 def test_a_rule_is_made_changed_and_deleted(app: RunningApp) -> None:
