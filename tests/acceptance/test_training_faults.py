@@ -104,8 +104,9 @@ class World:
 
     def litter(self) -> list[Path]:
         """Whatever else is in the temporary folder."""
-        top = [path for path in self.temp.iterdir() if not path.name.startswith("shadow-hubble-training-")]
-        return top + list(self.temp.glob("shadow-hubble-training-*/building-*"))
+        top = [path for path in self.temp.iterdir() if not path.name.startswith("shadow-hubble-")]
+        left = self.temp.glob("shadow-hubble-training-*/building-*"), self.temp.glob("shadow-hubble-scratch-*/*")
+        return [*top, *left[0], *left[1]]
 
     def assert_ended_well(self, job_id: str) -> None:
         """One model, as without disturbance; one row, one entry in the audit log; nothing left behind."""
@@ -251,6 +252,25 @@ def test_postgres_restarted_in_the_middle_of_a_job(world: World, postgres_server
         world.gate.open()
     world.assert_ended_well(job_id)
     assert world.litter() == []
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit a process that runs")
+def test_a_stage_that_keeps_failing_fails_the_job(world: World) -> None:
+    """After eight attempts the job is FAILED with the reason and the last traceback; its place goes to the next."""
+    [table] = world.tables()
+    limit = (table / "features.npy").stat().st_size - 1
+    shutil.rmtree(table)
+    with world.app.file_size_limit(limit):
+        job_id = world.start()
+        job = world.wait(job_id, until="FAILED")
+        world.await_end(job_id)
+    assert "no room left" in job["error_message"]
+    assert job["error_traceback"].startswith("Traceback")
+    assert "no room left" in job["error_traceback"]
+    failures = [line for line in world.app.log.splitlines() if "training_stage_failed" in line and job_id in line]
+    assert len(failures) == 8
+    assert (world.names(f"training_jobs/{job_id}"), world.litter()) == ([], [])
+    world.assert_ended_well(world.start())
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit a process that runs")

@@ -4,6 +4,7 @@ itself."""
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from time import perf_counter
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -156,6 +157,24 @@ async def _terminate_who_waits(database: Database) -> None:
                 return
             await asyncio.sleep(0.02)
     raise AssertionError("nobody waits")
+
+
+async def test_an_answer_that_is_lost_is_given_when_the_transaction_is_sent_again(
+    platform: Platform, line: Gate, remote: Database
+) -> None:
+    """The commit arrived, its confirmation did not: 503, though the row exists; the retry gets that row's answer."""
+    await platform.promoted()
+    worker = platform.worker(remote, duplicate_window=timedelta(hours=1))
+    await score(worker, "before")
+    line.trip_after = re.compile(b"lost-1")
+    answered, waits = await score_many(worker, ["lost-1"])
+    assert (answered, len(waits)) == ({}, 1)
+    assert waits[0] < DEADLINE_SECONDS + SOON
+    line.answering.set()
+    await mended(worker, 10)
+    first = (await stored(platform.database))["lost-1"]
+    assert (await score(worker, "lost-1")).prediction.id == first
+    assert (await stored(platform.database))["lost-1"] == first
 
 
 @pytest.fixture(scope="module")
