@@ -5,16 +5,19 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import orjson
 import pytest
 
 import function_app  # noqa: F401 - fills ENDPOINTS
 from functions.access import ROUTES
 from functions.endpoint import ENDPOINTS, Endpoint
+from tests.fixtures import documented
 from tests.fixtures.app import API, RunningApp
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 WITH_BODY = [entry for entry in ENDPOINTS if entry.body is not None]
 WITH_ID = [entry for entry in ENDPOINTS if "{" in entry.route]
+EXAMPLES = orjson.loads(documented.EXAMPLES.read_bytes())
 CALLERS = ("admin", "scientist", "analyst", "machine")
 
 
@@ -25,6 +28,13 @@ def _name(entry: Any) -> str:
 def _path(entry: Endpoint, identifier: str | None = None) -> str:
     parts = [part if not part.startswith("{") else identifier or str(uuid4()) for part in entry.route.split("/")]
     return "/".join(parts)
+
+
+def _valid_body(entry: Endpoint) -> Any:
+    """The example of the OpenAPI document; of a file, that it was uploaded before."""
+    if entry.uploads:
+        return {"upload_id": str(uuid4())}
+    return EXAMPLES[entry.name]["request"] if entry.body else None
 
 
 def _refused(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
@@ -87,7 +97,7 @@ def test_a_doubled_slash_is_another_path(app: RunningApp) -> None:
 @pytest.mark.parametrize("entry", WITH_ID, ids=_name)
 def test_an_unknown_id_is_not_found(clients: dict[str, httpx.Client], entry: Endpoint) -> None:
     """A well-formed id of nothing, with a body that is right where one is needed."""
-    body = VALID_BODIES.get(entry.name)
+    body = _valid_body(entry)
     answer = clients["admin"].request(entry.method, _path(entry), **({} if body is None else {"json": body}))
     _refused(answer, 404)
 
@@ -100,18 +110,6 @@ def test_a_malformed_id_is_not_found(clients: dict[str, httpx.Client], entry: En
     """It names nothing, and reaches no query."""
     _refused(clients["admin"].request(entry.method, _path(entry, identifier)), 404)
 
-
-VALID_BODIES: dict[str, dict[str, Any]] = {
-    "update_user": {"role": "analyst"},
-    "create_dataset_version": {"upload_id": "00000000-0000-4000-8000-000000000000"},
-    "set_baselines": {"baselines": [{"metric": "recall", "operator": "gte", "threshold": 0.5}]},
-    "set_champion_rules": {"rules": [{"metric": "recall", "tolerance": 0.1}]},
-    "promote_model": {"target_status": "STAGING", "reason": "test"},
-    "rollback_model": {"reason": "test"},
-    "archive_model": {"reason": "test"},
-    "resolve_alert": {"resolution_notes": "test"},
-    "dismiss_alert": {"reason": "test"},
-}
 
 BAD_BODIES: list[tuple[str, bytes, str, tuple[int, ...]]] = [
     ("empty", b"", "application/json", (400,)),
@@ -150,7 +148,7 @@ def test_a_bad_body_is_refused(
 @pytest.mark.parametrize("entry", [entry for entry in ENDPOINTS if entry.access is not None], ids=_name)
 def test_an_unknown_query_parameter_is_named(clients: dict[str, httpx.Client], entry: Endpoint) -> None:
     """A misspelt filter must not silently mean no filter."""
-    body = VALID_BODIES.get(entry.name, {} if entry.body else None)
+    body = _valid_body(entry)
     arguments = {} if body is None else {"json": body}
     answer = clients["admin"].request(entry.method, _path(entry), params={"no_such_parameter": "1"}, **arguments)
     error = _refused(answer, 422)
