@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from math import ceil
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -73,6 +74,7 @@ def _user_agent(headers: Mapping[str, str]) -> str | None:
     return agent[:500] or None
 
 
+@lru_cache(maxsize=4096)
 def _client_address(forwarded_for: str) -> str | None:
     """The address that the platform's front end appended last; what stands before it is the client's own claim."""
     last = forwarded_for.rsplit(",", 1)[-1].strip()

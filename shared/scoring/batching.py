@@ -25,6 +25,10 @@ class Pending(Generic[ItemT, ResultT]):
         if not self.future.done():
             self.future.set_result(result)
 
+    def give_up(self) -> None:
+        """The deadline has passed; one that still waits in line is taken out of it."""
+        self.fail(_too_late())
+
     def fail(self, error: BaseException) -> None:
         """Answer with an error, unless the caller has gone."""
         if not self.future.done():
@@ -59,14 +63,17 @@ class MicroBatcher(Generic[ItemT, ResultT]):
         """
         if len(self._waiting) >= self._queue_size:
             raise Unavailable("too many transactions are waiting", retry_after=1)
-        pending: Pending[ItemT, ResultT] = Pending(item, asyncio.get_running_loop().create_future())
+        if deadline_seconds <= 0:
+            raise _too_late()
+        loop = asyncio.get_running_loop()
+        pending: Pending[ItemT, ResultT] = Pending(item, loop.create_future())
+        deadline = loop.call_later(deadline_seconds, pending.give_up)
         self._waiting.append(pending)
         self._start_lane()
         try:
-            async with asyncio.timeout(deadline_seconds):
-                return await pending.future
-        except TimeoutError as error:
-            raise Unavailable("the transaction could not be scored in time", retry_after=1) from error
+            return await pending.future
+        finally:
+            deadline.cancel()
 
     def _start_lane(self) -> None:
         if self._idle_lanes and self._waiting:
@@ -96,3 +103,7 @@ class MicroBatcher(Generic[ItemT, ResultT]):
             if not pending.future.done():
                 batch.append(pending)
         return batch
+
+
+def _too_late() -> Unavailable:
+    return Unavailable("the transaction could not be scored in time", retry_after=1)

@@ -31,8 +31,10 @@ class ScoreRequest(BaseModel):
     @field_validator("transaction")
     @classmethod
     def _flat_and_finite(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if any(len(name) > _MAX_NAME for name in value):
+        if max(map(len, value)) > _MAX_NAME:
             raise ValueError(f"field names must have at most {_MAX_NAME} characters")
+        if all(map(_is_fine, value.values())):
+            return value
         if problems := [f"{name} {reason}" for name, item in value.items() if (reason := refusal(item))]:
             raise ValueError("; ".join(problems[:20]))
         return value
@@ -45,6 +47,14 @@ class BatchScoreRequest(BaseModel):
 
     transactions: list[Any] = Field(min_length=1, max_length=MOST_AT_ONCE)
     model_id: UUID | None = Field(None, description="A model in STAGING or PRODUCTION; default: the one in production.")
+
+
+def _is_fine(value: object) -> bool:
+    """What :func:`refusal` finds nothing wrong with, told in a third of the time."""
+    kind = value.__class__
+    if kind is float:
+        return isfinite(value)  # type: ignore[arg-type]  # a float
+    return value is None or kind is int or kind is bool or (kind is str and len(value) <= MAX_TEXT)  # type: ignore[arg-type]
 
 
 def refusal(value: object) -> str | None:
