@@ -37,7 +37,10 @@ class Sent:
 
 @asynccontextmanager
 async def load(world: World, name: str) -> AsyncIterator[list[Sent]]:
-    """Clients that score one transaction after the other while the block runs; the list grows meanwhile."""
+    """Clients that score one transaction after the other while the block runs; the list grows meanwhile.
+
+    What was refused or not answered is sent again until it is answered, as a checkout would.
+    """
     sent: list[Sent] = []
     ended = asyncio.Event()
     clients = [asyncio.create_task(_score(world, f"{name}-{number}", sent, ended)) for number in range(CLIENTS)]
@@ -52,13 +55,15 @@ async def _score(world: World, name: str, sent: list[Sent], ended: asyncio.Event
     client = httpx.AsyncClient(base_url=world.url, headers=world.headers, timeout=_GIVE_UP_SECONDS, trust_env=False)
     async with client:
         for number in count():
+            body = number % len(world.bodies)
+            while not ended.is_set():
+                request = await _request(client, f"{name}-{number}", body, world.bodies[body])
+                sent.append(request)
+                if request.answer is not None:
+                    break
+                await asyncio.sleep(_PAUSE_SECONDS)
             if ended.is_set():
                 return
-            body = number % len(world.bodies)
-            request = await _request(client, f"{name}-{number}", body, world.bodies[body])
-            sent.append(request)
-            if request.answer is None:
-                await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def _request(client: httpx.AsyncClient, transaction_id: str, body: int, fields: dict[str, Any]) -> Sent:

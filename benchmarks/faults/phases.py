@@ -103,12 +103,11 @@ async def _promote(world: World, seconds: float, sent: list[Sent]) -> tuple[str,
 async def _label(world: World, seconds: float, sent: list[Sent]) -> tuple[str, list[str]]:
     """Labels of what has been scored, of what has not, and the same again and again."""
     surprises: list[str] = []
-    posted = 0
+    posted: list[int] = []
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
 
     async def post(client: httpx.AsyncClient, first: int) -> None:
-        nonlocal posted
         for number in cycle(range(first, 1000, 4)):
             if loop.time() > end:
                 return
@@ -116,7 +115,7 @@ async def _label(world: World, seconds: float, sent: list[Sent]) -> tuple[str, l
             names = [*scored, f"never-scored-{number}"]
             labels = [{"transaction_id": name, "is_fraud": number % 2 == 0, "source": "flood"} for name in names]
             reply = await client.post("predictions/labels", json={"labels": labels})
-            posted += len(labels)
+            posted.append(len(labels))
             if reply.status_code not in (httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE):
                 surprises.append(f"labels: {reply.status_code} {reply.text[:200]}")
             elif reply.status_code != httpx.codes.OK and (wrong := wrong_refusal(reply)) is not None:
@@ -126,7 +125,7 @@ async def _label(world: World, seconds: float, sent: list[Sent]) -> tuple[str, l
     headers = {"Authorization": f"Bearer {bearer}"}
     async with httpx.AsyncClient(base_url=world.url, headers=headers, timeout=30, trust_env=False) as client:
         await asyncio.gather(*(post(client, first) for first in range(4)))
-    return f"{posted} labels", surprises
+    return f"{sum(posted)} labels in {len(posted)} requests", surprises
 
 
 async def _bad_bodies(world: World, seconds: float, sent: list[Sent]) -> tuple[str, list[str]]:

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -28,7 +29,7 @@ def violations(world: World, sent: Sequence[Sent], conn: psycopg.Connection[Any]
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(_ROWS).fetchall()
         promotions = cursor.execute(_PROMOTIONS).fetchall()
-    requests = {request.transaction_id: request for request in sent}
+    requests = _together(sent)
     found = _refusals(sent)
     stored = Counter(row["transaction_id"] for row in rows)
     found += [f"{name} is stored {times} times" for name, times in stored.items() if times > 1 and name in requests]
@@ -38,6 +39,15 @@ def violations(world: World, sent: Sequence[Sent], conn: psycopg.Connection[Any]
         if (request := requests.get(row["transaction_id"])) is not None:
             found += _misnamed(world, request, row)
     return found + _untimely(world, promotions)
+
+
+def _together(sent: Sequence[Sent]) -> dict[str, Sent]:
+    """Each transaction from the beginning of its first attempt to the end of its last."""
+    found: dict[str, Sent] = {}
+    for request in sent:
+        first = found.get(request.transaction_id, request)
+        found[request.transaction_id] = replace(request, began=min(first.began, request.began))
+    return found
 
 
 def _refusals(sent: Sequence[Sent]) -> list[str]:

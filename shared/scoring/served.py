@@ -15,7 +15,7 @@ from shared.features.online import OnlinePlan, compile_plan
 from shared.features.plan import FeaturePlan
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
-from shared.platform.errors import Conflict, DomainError, NotFound
+from shared.platform.errors import Conflict, DomainError, NotFound, Unavailable
 from shared.platform.telemetry import get_logger
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import Model
@@ -32,6 +32,7 @@ PROFILE_NOT_READ: Final = "profile_not_read"
 
 _KEPT = 4
 _RETRY_AFTER = timedelta(seconds=30)
+_LOAD_SECONDS = 30.0
 _DAMAGED_FOR = timedelta(seconds=5)  # how long files that were found damaged are not looked at again
 _PREPARE_AFTER_SECONDS = 1.0  # the first answers go before what makes later explanations faster
 _PATIENCE_SECONDS = 2.0  # how long requests wait for a model that was just promoted before its predecessor serves them
@@ -202,7 +203,11 @@ class ServedModels:
         try:
             if model.artifact_sha256 is None:
                 raise ArtifactError("the model has no verified artifact", target="model")
-            files = await read_artifact(self._blobs, model.id, without=(REPORT,))
+            try:
+                async with asyncio.timeout(_LOAD_SECONDS):
+                    files = await read_artifact(self._blobs, model.id, without=(REPORT,))
+            except TimeoutError as error:  # of a connection that nobody answers on; the next attempt has another one
+                raise Unavailable("blob storage is not answering", target="blob") from error
             served = await asyncio.to_thread(_served, model, files)
         except ArtifactError as error:
             self._damaged[model_id] = self._clock(), error

@@ -58,7 +58,8 @@ async def test_a_model_that_cannot_be_loaded_leaves_its_predecessor_serving(plat
     await platform.score()
     second = await platform.promoted(lost=True)
     assert await platform.score() == first
-    assert (await platform.scoring.readiness())["is_production"] is False
+    told = await platform.scoring.readiness()
+    assert (told["model_id"], told["is_production"], told["production_id"]) == (first, False, second)
     await write_artifact(platform.blobs, second, packed_model(model_id=second))
     assert await platform.score() == first  # not tried again at once
     platform.now = utc_now() + timedelta(seconds=31)
