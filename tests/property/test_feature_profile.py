@@ -67,3 +67,19 @@ def test_missing_has_its_own_code() -> None:
     feature = profile_feature("x", np.array([1, np.nan, 2], dtype=np.float32))
     assert feature.encode(np.array([np.nan], dtype=np.float32)).tolist() == [MISSING_CODE]
     assert len(feature.counts) < MISSING_CODE
+
+
+@settings(max_examples=60, deadline=None)
+@given(reference=COLUMN, seed=st.integers(0, 2**32 - 1))
+def test_many_values_are_encoded_as_few_are(reference: NDArray[np.float32], seed: int) -> None:
+    """A large column goes by the bits of its floats: the same cells, infinities, NaN and values at edges included."""
+    feature = profile_feature("x", reference)
+    rng = np.random.default_rng(seed)
+    edges = np.array(feature.edges, np.float32)
+    with np.errstate(over="ignore"):
+        near = [np.nextafter(edges, np.float32(side)) for side in (-np.inf, np.inf)]
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-45, -1e-45], np.float32)
+    bits = rng.integers(0, 2**32, 60_000, dtype=np.uint32).view(np.float32)
+    many = np.concatenate([bits, edges, *near, special, reference])
+    few = np.concatenate([feature.encode(part) for part in np.array_split(many, 4)])
+    assert (feature.encode(many) == few).all()
