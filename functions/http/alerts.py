@@ -1,38 +1,33 @@
 """Alerts: look, acknowledge, resolve, dismiss."""
 
+from typing import Literal
 from uuid import UUID
 
 import azure.durable_functions as df
 
 from functions.endpoint import Call, Reply, endpoint
-from functions.requests import PageQuery
-from shared.alerts.model import Alert, AlertStatus, Dismissal, Resolution, Severity, Source
+from functions.requests import NEWEST_FIRST, PageQuery
+from shared.alerts.model import Alert, AlertFilter, AlertStatus, Dismissal, Resolution, Severity, Source
 from shared.platform.errors import Conflict
 
 bp = df.Blueprint()
 
 
 class AlertQuery(PageQuery):
-    """Filters of the list."""
+    """Filters and order of the list."""
 
     status: AlertStatus | None = None
     severity: Severity | None = None
     source_type: Source | None = None
     model_id: UUID | None = None
+    sort: Literal["created_at", "-created_at", "last_seen_at", "-last_seen_at"] = NEWEST_FIRST
 
 
-@endpoint(bp, "GET", "alerts", summary="List alerts, newest first", query=AlertQuery, response=list[Alert])
+@endpoint(bp, "GET", "alerts", summary="List alerts", query=AlertQuery, response=list[Alert])
 async def list_alerts(call: Call) -> Reply:
     """One page of alerts."""
     query: AlertQuery = call.query
-    alerts, total = await call.services.alerts.list_page(
-        status=query.status,
-        severity=query.severity,
-        source_type=query.source_type,
-        model_id=query.model_id,
-        limit=query.page_size,
-        offset=query.offset,
-    )
+    alerts, total = await call.services.alerts.list_page(AlertFilter(**query.filters()), query.of(query.sort))
     return Reply(alerts, pagination=query.pagination(total))
 
 

@@ -97,6 +97,19 @@ class Alert(BaseModel):
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class AlertFilter:
+    """Which alerts; None is any."""
+
+    status: AlertStatus | None = None
+    severity: Severity | None = None
+    source_type: Source | None = None
+    model_id: UUID | None = None
+
+
+ANY_ALERT: Final = AlertFilter()
+
+
 class Resolution(BaseModel):
     """How an alert was settled."""
 

@@ -1,17 +1,25 @@
 """Rows of ``alerts``."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from shared.alerts.model import Alert, AlertStatus, Signal
-from shared.platform.database import Connection, Row, scalar
+from shared.alerts.model import Alert, AlertFilter, AlertStatus, Signal
+from shared.platform.database import Connection, Row
+from shared.platform.listing import Listing, Page
 from shared.platform.queries import queries
 
 _SQL = queries("alerts")
+_ALERTS = Listing(
+    _SQL["list_alerts"],
+    _SQL["count_alerts"],
+    table="a",
+    sorts={"created_at": "created_at", "last_seen_at": "last_seen_at"},
+)
 
 
 async def _one(conn: Connection, statement: str, parameters: Mapping[str, Any]) -> Row | None:
@@ -65,12 +73,9 @@ async def get(conn: Connection, alert_id: UUID, *, lock: bool = False) -> Alert 
     return None if row is None else Alert.model_validate(row)
 
 
-async def list_page(
-    conn: Connection, filters: Mapping[str, Any], *, limit: int, offset: int
-) -> tuple[list[Alert], int]:
-    """One page, newest first, and the number of alerts that the filters leave."""
-    rows = await (await conn.execute(_SQL["list_alerts"], {**filters, "limit": limit, "offset": offset})).fetchall()
-    total = scalar(await _one(conn, "count_alerts", filters), "total")
+async def list_page(conn: Connection, which: AlertFilter, page: Page) -> tuple[list[Alert], int]:
+    """One page, and the number of alerts that the filters leave."""
+    rows, total = await _ALERTS.read(conn, asdict(which), page)
     return [Alert.model_validate(row) for row in rows], total
 
 

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from shared.alerts import deliveries, repository
 from shared.alerts.messages import Event
-from shared.alerts.model import Alert, AlertStatus, Severity, Signal, Source, check_move
+from shared.alerts.model import ANY_ALERT, Alert, AlertFilter, AlertStatus, Signal, check_move
 from shared.audit import service as audit
 from shared.audit.model import Origin
 from shared.platform.clock import Clock
 from shared.platform.database import Connection, Database
 from shared.platform.errors import NotFound, Unavailable
+from shared.platform.listing import FIRST_PAGE, Page
 from shared.platform.telemetry import get_logger
 from shared.users.model import Caller
 
@@ -91,20 +92,10 @@ class AlertService:
         async with self._database.connection() as conn:
             return _found(await repository.get(conn, alert_id))
 
-    async def list_page(
-        self,
-        *,
-        status: AlertStatus | None,
-        severity: Severity | None,
-        source_type: Source | None,
-        model_id: UUID | None,
-        limit: int,
-        offset: int,
-    ) -> tuple[list[Alert], int]:
-        """One page of alerts, newest first, and how many the filters leave."""
-        filters = {"status": status, "severity": severity, "source_type": source_type, "model_id": model_id}
+    async def list_page(self, which: AlertFilter = ANY_ALERT, page: Page = FIRST_PAGE) -> tuple[list[Alert], int]:
+        """One page of alerts, and how many the filters leave."""
         async with self._database.connection() as conn:
-            return await repository.list_page(conn, filters, limit=limit, offset=offset)
+            return await repository.list_page(conn, which, page)
 
     async def acknowledge(self, alert_id: UUID, *, caller: Caller, origin: Origin) -> Alert:
         """Somebody looks after it; it stays open.

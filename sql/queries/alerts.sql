@@ -67,24 +67,29 @@ WHERE id = %(alert_id)s
 FOR UPDATE;
 
 -- name: list_alerts
--- One page of alerts, newest first.
-SELECT *
-FROM alerts
-WHERE (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(severity)s::text IS NULL OR severity = %(severity)s)
-  AND (%(source_type)s::text IS NULL OR source_type = %(source_type)s)
-  AND (%(model_id)s::uuid IS NULL OR model_id = %(model_id)s)
-ORDER BY created_at DESC, id
-LIMIT %(limit)s OFFSET %(offset)s;
+-- One page of alerts. The ids are found first, in an index.
+SELECT a.*
+FROM (
+    SELECT a.id
+    FROM alerts AS a
+    WHERE (%(status)s::text IS NULL OR a.status = %(status)s)
+      AND (%(severity)s::text IS NULL OR a.severity = %(severity)s)
+      AND (%(source_type)s::text IS NULL OR a.source_type = %(source_type)s)
+      AND (%(model_id)s::uuid IS NULL OR a.model_id = %(model_id)s)
+    ORDER BY {order}
+    LIMIT %(limit)s OFFSET %(offset)s
+) AS page
+JOIN alerts AS a ON a.id = page.id
+ORDER BY {order};
 
 -- name: count_alerts
 -- How many alerts the same filters leave.
 SELECT count(*) AS total
-FROM alerts
-WHERE (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(severity)s::text IS NULL OR severity = %(severity)s)
-  AND (%(source_type)s::text IS NULL OR source_type = %(source_type)s)
-  AND (%(model_id)s::uuid IS NULL OR model_id = %(model_id)s);
+FROM alerts AS a
+WHERE (%(status)s::text IS NULL OR a.status = %(status)s)
+  AND (%(severity)s::text IS NULL OR a.severity = %(severity)s)
+  AND (%(source_type)s::text IS NULL OR a.source_type = %(source_type)s)
+  AND (%(model_id)s::uuid IS NULL OR a.model_id = %(model_id)s);
 
 -- name: acknowledge_alert
 -- Somebody looks after it.

@@ -52,7 +52,7 @@ def window(model_id: UUID, number: int, value: float, subject: str | None = "amo
 
 
 async def _alerts(alerts: AlertService) -> list[Alert]:
-    found, _ = await alerts.list_page(status=None, severity=None, source_type=None, model_id=None, limit=100, offset=0)
+    found, _ = await alerts.list_page()
     return found
 
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared.alerts.model import Alert, AlertStatus, Severity, Signal, Source
+from shared.alerts.model import Alert, AlertFilter, AlertStatus, Severity, Signal, Source
 from shared.alerts.service import AlertService
 from shared.audit.model import Origin
 from shared.platform.blobs import BlobStore
@@ -33,9 +33,7 @@ def alerts(database: Database) -> AlertService:
 
 
 async def _all(alerts: AlertService, status: AlertStatus | None = None) -> list[Alert]:
-    found, total = await alerts.list_page(
-        status=status, severity=None, source_type=None, model_id=None, limit=100, offset=0
-    )
+    found, total = await alerts.list_page(AlertFilter(status=status))
     assert total == len(found)
     return found
 

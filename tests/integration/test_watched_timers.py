@@ -5,7 +5,7 @@ import pytest
 from functions import composition
 from functions.timers import webhooks
 from functions.timers.watched import watched
-from shared.alerts.model import Alert, AlertStatus
+from shared.alerts.model import Alert, AlertFilter, AlertStatus
 from shared.platform.database import Database
 from shared.platform.settings import Settings
 
@@ -27,9 +27,7 @@ async def services(
 
 
 async def _alerts(services: composition.Services, status: AlertStatus) -> list[Alert]:
-    found, _ = await services.alerts.list_page(
-        status=status, severity=None, source_type=None, model_id=None, limit=10, offset=0
-    )
+    found, _ = await services.alerts.list_page(AlertFilter(status=status))
     return found
 
 

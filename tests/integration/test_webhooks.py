@@ -14,7 +14,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from shared.alerts.model import AlertStatus, Severity, Signal, Source
+from shared.alerts.model import AlertFilter, AlertStatus, Severity, Signal, Source
 from shared.alerts.service import AlertService
 from shared.alerts.webhook_service import WebhookService
 from shared.alerts.webhooks import RETRIES, WebhookSettings
@@ -157,18 +157,14 @@ async def test_a_message_that_never_arrives_is_given_up_and_told(
         await webhooks.deliver_due()
         clock.passed += pause
     assert len(receiver.received) == len(RETRIES) + 1
-    found, _ = await alerts.list_page(
-        status=AlertStatus.ACTIVE, severity=None, source_type=None, model_id=None, limit=10, offset=0
-    )
+    found, _ = await alerts.list_page(AlertFilter(status=AlertStatus.ACTIVE))
     assert {alert.cause for alert in found} == {SIGNAL.cause, f"webhook:{webhook.id}"}
     assert await webhooks.deliver_due() == 0
     receiver.status = 200
     await webhooks.send_test(webhook.id)
     assert await webhooks.deliver_due() == 1
     assert receiver.received[-1].document["type"] == "webhook.test"
-    found, _ = await alerts.list_page(
-        status=AlertStatus.RESOLVED, severity=None, source_type=None, model_id=None, limit=10, offset=0
-    )
+    found, _ = await alerts.list_page(AlertFilter(status=AlertStatus.RESOLVED))
     assert [alert.cause for alert in found] == [f"webhook:{webhook.id}"]
 
 
