@@ -17,7 +17,7 @@ MOST_AT_ONCE = 1000
 _MAX_FIELDS = 500
 _MAX_NAME = 200
 MAX_TEXT = 10_000
-_MAX_TRANSACTION_ID = 255
+MAX_TRANSACTION_ID = 255
 
 
 class ScoreRequest(BaseModel):
@@ -80,8 +80,8 @@ def transaction_id(transaction: dict[str, Any], id_column: str | None) -> str | 
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidContent("the transaction id is not valid", details=[FieldError(str(field), "must be a string")])
     text = str(value)
-    if not 0 < len(text) <= _MAX_TRANSACTION_ID:
-        reason = f"must have 1 to {_MAX_TRANSACTION_ID} characters"
+    if not 0 < len(text) <= MAX_TRANSACTION_ID:
+        reason = f"must have 1 to {MAX_TRANSACTION_ID} characters"
         raise InvalidContent("the transaction id is not valid", details=[FieldError(str(field), reason)])
     return text
 

@@ -13,12 +13,13 @@ from shared.features.fitting import column_type
 from shared.features.inputs import column_named
 from shared.features.plan import FeaturePlan
 from shared.platform.errors import FieldError, InvalidContent
-from shared.scoring.model import MAX_TEXT
+from shared.scoring.model import MAX_TEXT, MAX_TRANSACTION_ID
 
 if TYPE_CHECKING:
     import polars as pl
 
 ROW: Final = "__row"
+_DOUBTFUL: Final = "__doubtful"
 _ID: Final = "transaction_id"
 
 
@@ -41,7 +42,12 @@ def require_columns(plan: FeaturePlan, columns: "Mapping[str, Any]") -> None:
 
 
 class FileRows:
-    """Rows of a canonical file, see ``datasets.ingest``, read for a plan."""
+    """Rows of a canonical file, see ``datasets.ingest``, read for a plan.
+
+    ``typed`` has the columns that the plan reads in its types; ``sent`` is what a checkout would have sent, without
+    labels and with times in ISO 8601; ``identifiers`` are the transactions' ids. They count for rows that are not
+    ``doubtful``.
+    """
 
     def __init__(self, plan: FeaturePlan, frame: "pl.DataFrame") -> None:
         """:param frame: with the row's number in the file as :data:`ROW`."""
@@ -57,24 +63,27 @@ class FileRows:
             doubts.append(raw.is_not_null() & value.is_null())
             if column.required:
                 doubts.append(value.is_null())
-        self.typed: Final = finite.with_columns(typed)
-        self.doubtful: Final = finite.select(pl.any_horizontal(doubts)).to_series()
-        self._finite = finite
+        identifier, plain = _identifier(_ID if _ID in schema else plan.config.id_column, schema)
+        checked = finite.select(identifier.alias(_ID), (pl.any_horizontal(doubts) | ~plain).alias(_DOUBTFUL))
         labels = (plan.config.label_column, plan.config.label_time_column)
         self._hidden = [ROW, *(name for name in labels if name is not None)]
+        self._raw = self._as_sent(finite)
+        self.typed: Final = finite.with_columns(typed)
+        self.sent: Final = self._as_sent(self.typed)
+        self.identifiers: Final = checked[_ID]
+        self.doubtful: Final = checked[_DOUBTFUL]
 
     def transactions(self) -> list[dict[str, Any]]:
-        """Each row as JSON takes it: without labels, times in ISO 8601."""
-        found: list[dict[str, Any]] = self._sent(self.typed).to_dicts()
-        raw = self._sent(self._finite)
+        """Each row as a single transaction; of doubtful ones what does not convert is there as it was."""
+        found: list[dict[str, Any]] = self.sent.to_dicts()
         for position in self.doubtful.arg_true():
             as_read = found[position]
-            for name, value in raw.row(position, named=True).items():
+            for name, value in self._raw.row(position, named=True).items():
                 if as_read[name] is None:
                     as_read[name] = value
         return found
 
-    def _sent(self, frame: "pl.DataFrame") -> "pl.DataFrame":
+    def _as_sent(self, frame: "pl.DataFrame") -> "pl.DataFrame":
         import polars as pl
 
         kept = frame.drop(self._hidden, strict=False)
@@ -109,6 +118,19 @@ def _unsendable(name: str) -> "pl.Expr":
     column = column_named(name)
     too_long = column.str.len_chars() > MAX_TEXT
     return (too_long | column.str.contains("\x00", literal=True)).fill_null(False)
+
+
+def _identifier(name: str | None, schema: "pl.Schema") -> "tuple[pl.Expr, pl.Expr]":
+    """The ids as text, and whether each is beyond doubt."""
+    import polars as pl
+
+    if name is None or name not in schema:
+        return pl.lit(None, pl.String), pl.lit(True)
+    column = column_named(name)
+    if schema[name] not in (pl.String, pl.Int64):
+        return pl.lit(None, pl.String), column.is_null()
+    text = column.cast(pl.String)
+    return text, text.str.len_chars().is_between(1, MAX_TRANSACTION_ID).fill_null(True)
 
 
 def _converted(raw: "pl.Expr", kind: ColumnType | None, wanted: ColumnType) -> "pl.Expr":

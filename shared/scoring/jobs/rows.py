@@ -1,7 +1,7 @@
 """Rows of a slice: vectors, scores, and what of them is stored and told."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared.features.batch import transform
 from shared.features.history.window import EntityHistory
 from shared.platform.errors import FieldError, InvalidContent
-from shared.scoring.identifiers import derived_id
+from shared.scoring.identifiers import derived_ids
 from shared.scoring.jobs.copy_rows import copy_records
 from shared.scoring.jobs.reading import ROW, FileRows
 from shared.scoring.model import refusal, transaction_id
@@ -28,23 +28,28 @@ _DIGITS: Final = 6  # of confidence, as for single transactions
 _MAX_ERROR: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A transaction of the file that fits the model; ``position`` is its place in the slice."""
-
-    position: int
-    id: UUID
-    transaction_id: str | None
-    transaction: dict[str, Any]
-
-
 @dataclass(slots=True)
 class SliceRows:
-    """A slice made ready: rows that fit, and for the others why not, by position."""
+    """A slice made ready: rows that fit, and for the others why not, by position.
 
-    numbers: list[int]
-    rows: list[Row] = field(default_factory=list)
-    refusals: dict[int, str] = field(default_factory=dict)
+    ``numbers`` are all rows' numbers in the file, int64 ``(n,)``; ``fitting`` the positions of the ``m`` rows that fit,
+    to which the ``transactions``, ``identifiers``, ``ids`` (uint8, ``(m, 16)``) and JSON ``texts`` belong.
+    """
+
+    numbers: NDArray[np.int64]
+    fitting: NDArray[np.int64]
+    transactions: list[dict[str, Any]]
+    identifiers: list[str | None]
+    ids: NDArray[np.uint8]
+    texts: "pl.DataFrame"
+    changed: dict[int, dict[str, Any]]
+    refusals: dict[int, str]
+
+    def id_texts(self) -> list[str]:
+        """The ids as they are written."""
+        digits = self.ids.tobytes().hex()
+        each = (digits[first : first + 32] for first in range(0, len(digits), 32))
+        return ["-".join((one[:8], one[8:12], one[12:16], one[16:20], one[20:])) for one in each]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,69 +77,83 @@ class SliceScorer:
     def read(self, frame: "pl.DataFrame") -> tuple[SliceRows, NDArray[np.float32] | None]:
         """Rows that fit, and their vectors, shape ``(rows, features)``; no vectors where the model needs their past."""
         read = FileRows(self._model.plan, frame)
-        found = SliceRows(frame[ROW].to_list())
-        transactions = read.transactions()
+        numbers = frame[ROW].to_numpy().astype(np.int64)
+        transactions, identifiers = read.transactions(), read.identifiers.to_list()
         looks_back = self._model.online.layout is not None
         matrix = None if looks_back else transform(self._model.plan, read.typed.lazy()).collect().to_numpy().copy()
-        doubtful = set(read.doubtful.arg_true())
-        for position, transaction in enumerate(transactions):
+        refusals: dict[int, str] = {}
+        accepted: list[int] = []
+        for position in read.doubtful.arg_true():
+            transaction = transactions[position]
             try:
-                if position in doubtful:
-                    vector = self._vector(transaction)
-                    if matrix is not None:
-                        matrix[position] = vector
-                identifier = transaction_id(transaction, self._model.id_column)
+                vector = self._vector(transaction)
+                identifiers[position] = transaction_id(transaction, self._model.id_column)
             except InvalidContent as error:
-                found.refusals[position] = _told(error)
+                refusals[position] = _told(error)
                 continue
-            source = self._job + found.numbers[position].to_bytes(8, "big")
-            found.rows.append(Row(position, derived_id(self._made_at, source), identifier, transaction))
-        return found, None if matrix is None else matrix[[row.position for row in found.rows]]
+            accepted.append(position)
+            if matrix is not None:
+                matrix[position] = vector
+        fits = np.ones(len(numbers), bool)
+        fits[list(refusals)] = False
+        fitting = np.flatnonzero(fits)
+        places = {position: place for place, position in enumerate(fitting.tolist())} if accepted else {}
+        found = SliceRows(
+            numbers=numbers,
+            fitting=fitting,
+            transactions=[transactions[position] for position in fitting.tolist()] if refusals else transactions,
+            identifiers=[identifiers[position] for position in fitting.tolist()] if refusals else identifiers,
+            ids=derived_ids(self._made_at, self._job, numbers[fitting]),
+            texts=read.sent[fitting] if refusals else read.sent,
+            changed={places[position]: transactions[position] for position in accepted},
+            refusals=refusals,
+        )
+        return found, None if matrix is None else matrix[fitting]
 
-    def events(self, rows: Sequence[Row]) -> "list[Event]":
-        """What history keeps of each row; the model must look at the past."""
-        return [self._model.online.event(row.transaction, str(row.id)) for row in rows]
+    def events(self, found: SliceRows) -> "list[Event]":
+        """What history keeps of each row that fits; the model must look at the past."""
+        event = self._model.online.event
+        return [event(each, text) for each, text in zip(found.transactions, found.id_texts(), strict=True)]
 
-    def vectors(self, rows: Sequence[Row], pasts: Sequence[Any]) -> NDArray[np.float32]:
-        """Vectors of rows whose past has been read, shape ``(rows, features)``."""
-        found = np.empty((len(rows), len(self._model.online.feature_names)), np.float32)
-        for position, (row, past) in enumerate(zip(rows, pasts, strict=True)):
-            found[position] = self._model.online.vector(row.transaction, past)
+    def vectors(self, transactions: Sequence[dict[str, Any]], pasts: Sequence[Any]) -> NDArray[np.float32]:
+        """Vectors of transactions whose past has been read, shape ``(rows, features)``."""
+        found = np.empty((len(transactions), len(self._model.online.feature_names)), np.float32)
+        for position, (transaction, past) in enumerate(zip(transactions, pasts, strict=True)):
+            found[position] = self._model.online.vector(transaction, past)
         return found
 
     def score(self, found: SliceRows, matrix: NDArray[np.float32]) -> ScoredSlice:
         """Score the rows that fit; reasons are left to be computed when somebody reads them."""
-        model, rows = self._model, found.rows
-        scores = model.fitted.predict(matrix).astype(np.float64) if rows else np.empty(0)
+        model, count = self._model, len(found.fitting)
+        scores = model.fitted.predict(matrix).astype(np.float64) if count else np.empty(0)
         flagged = scores >= model.threshold
         confidences = confidences_of(scores, model.threshold)
-        names = model.online.feature_names
-        inputs = [  # NaN becomes null
-            orjson.dumps({"transaction": row.transaction, "features": dict(zip(names, values, strict=True))})
-            for row, values in zip(rows, matrix.tolist(), strict=True)
-        ]
         records = copy_records(
             model_id=model.id,
-            ids=[row.id for row in rows],
-            transaction_ids=[row.transaction_id for row in rows],
-            inputs=inputs,
-            scores=scores.tolist(),
-            flagged=flagged.tolist(),
-            confidences=confidences.tolist(),
-            cells=self._cells(rows, matrix, scores),
+            ids=found.ids,
+            transaction_ids=found.identifiers,
+            inputs=self._inputs(found, matrix),
+            scores=scores,
+            flagged=flagged,
+            confidences=confidences,
+            cells=None if model.cells is None else model.cells.encode(found.transactions, matrix, scores),
             made_at=self._made_at,
         )
-        part = _part(found, scores, flagged, confidences)
-        return ScoredSlice(records, part, len(rows), int(flagged.sum()), len(found.refusals))
+        return ScoredSlice(
+            records, _part(found, scores, flagged, confidences), count, int(flagged.sum()), len(found.refusals)
+        )
 
-    def _cells(
-        self, rows: Sequence[Row], matrix: NDArray[np.float32], scores: NDArray[np.float64]
-    ) -> Sequence[bytes | None]:
-        encoder = self._model.cells
-        if encoder is None or not rows:
-            return [None] * len(rows)
-        found: list[bytes] = encoder.encode([row.transaction for row in rows], matrix, scores)
-        return found
+    def _inputs(self, found: SliceRows, matrix: NDArray[np.float32]) -> list[bytes]:
+        """``predictions.input_features`` as JSON text, as scoring single transactions writes it; missing is null."""
+        import polars as pl
+
+        names = self._model.online.feature_names
+        features = pl.from_numpy(matrix.astype(np.float64), schema=list(names)).fill_nan(None)
+        both = pl.DataFrame({"transaction": found.texts.to_struct(), "features": features.to_struct()})
+        texts: list[bytes] = both.to_struct().struct.json_encode().cast(pl.Binary).to_list()
+        for place, transaction in found.changed.items():
+            texts[place] = orjson.dumps({"transaction": transaction, "features": features.row(place, named=True)})
+        return texts
 
     def _vector(self, transaction: dict[str, Any]) -> NDArray[np.float32]:
         """As for a single transaction; before there is a past, to learn whether it fits."""
@@ -178,28 +197,26 @@ def _told(error: InvalidContent) -> str:
 def _part(
     found: SliceRows, scores: NDArray[np.float64], flagged: NDArray[np.bool_], confidences: NDArray[np.float64]
 ) -> "pl.DataFrame":
+    """The slice's rows of the result, in the order of the slice."""
     import polars as pl
 
-    places = np.array([row.position for row in found.rows], dtype=np.int64)
-    count = len(found.numbers)
-    identifiers: list[str | None] = [None] * count
-    predictions: list[str | None] = [None] * count
-    for row in found.rows:
-        identifiers[row.position] = row.transaction_id
-        predictions[row.position] = str(row.id)
-    score, confidence = np.full(count, np.nan), np.full(count, np.nan)
-    score[places], confidence[places] = scores, confidences
-    decision = np.zeros(count, bool)
-    decision[places] = flagged
-    errors = pl.Series("error", [found.refusals.get(position) for position in range(count)], dtype=pl.String)
-    return pl.DataFrame(
+    numbers = pl.DataFrame({"row": found.numbers})
+    scored = pl.DataFrame(
         {
-            "row": pl.Series(found.numbers, dtype=pl.Int64),
-            "transaction_id": pl.Series(identifiers, dtype=pl.String),
-            "prediction_id": pl.Series(predictions, dtype=pl.String),
-            "fraud_score": pl.Series(score).fill_nan(None),
-            "is_fraud": pl.Series(decision),
-            "confidence": pl.Series(confidence).fill_nan(None),
-            "error": errors,
+            "row": found.numbers[found.fitting],
+            "transaction_id": pl.Series(found.identifiers, dtype=pl.String),
+            "prediction_id": pl.Series(found.id_texts(), dtype=pl.String),
+            "fraud_score": scores,
+            "is_fraud": flagged,
+            "confidence": confidences,
         }
-    ).with_columns(pl.when(pl.col("error").is_null()).then(pl.col("is_fraud")).alias("is_fraud"))
+    )
+    places = list(found.refusals)
+    refused = pl.DataFrame(
+        {
+            "row": found.numbers[places],
+            "error": pl.Series(list(found.refusals.values()), dtype=pl.String),
+        }
+    )
+    joined = numbers.join(scored, on="row", how="left", maintain_order="left")
+    return joined.join(refused, on="row", how="left", maintain_order="left")

@@ -260,7 +260,7 @@ class ScoringJobStages:
         """What the slice adds to history; its months are made before the transaction, which would lock others out."""
         if model.online.layout is None:
             return []
-        events = await asyncio.to_thread(scorer.events, found.rows)
+        events = await asyncio.to_thread(scorer.events, found)
         async with self._database.connection() as conn:
             rows = await self._history.rows(conn, model.online.layout, events)
             await ensure_months(conn, rows.occurred)
@@ -289,8 +289,8 @@ class ScoringJobStages:
         blocks = []
         for first in range(0, len(events), _READ_AT_ONCE):
             pasts = await self._history.read(conn, layout, events[first : first + _READ_AT_ONCE])
-            rows = found.rows[first : first + _READ_AT_ONCE]
-            blocks.append(await asyncio.to_thread(scorer.vectors, rows, pasts))
+            transactions = found.transactions[first : first + _READ_AT_ONCE]
+            blocks.append(await asyncio.to_thread(scorer.vectors, transactions, pasts))
         empty = np.empty((0, len(model.online.feature_names)), np.float32)
         return np.concatenate(blocks) if blocks else empty
 

@@ -1,12 +1,13 @@
 """Prediction ids carry their time."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import RFC_4122, UUID, uuid4
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.scoring.identifiers import created_at, prediction_id, to_milliseconds
+from shared.scoring.identifiers import created_at, derived_ids, prediction_id, to_milliseconds
 
 TIMES = st.datetimes(  # Hypothesis wants naive bounds and adds the zone itself
     datetime(2000, 1, 1),  # noqa: DTZ001
@@ -50,3 +51,18 @@ def test_an_id_of_another_kind_has_no_time() -> None:
 def test_an_id_beyond_the_calendar_has_no_time() -> None:
     """48 bits of milliseconds reach further than datetimes do; such an id was never given out."""
     assert created_at(UUID("ffffffff-ffff-7fff-bfff-ffffffffffff")) is None
+
+
+def test_derived_ids_are_the_same_each_time_and_carry_their_time() -> None:
+    """The same job, moment and row give the same id, any other another; each is a UUID of version 7."""
+    at = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
+    numbers = np.array([0, 1, 2, 10**9])
+    found = [UUID(bytes=row.tobytes()) for row in derived_ids(at, b"job", numbers)]
+    assert found == [UUID(bytes=row.tobytes()) for row in derived_ids(at, b"job", numbers)]
+    assert [created_at(each) for each in found] == [at] * 4
+    assert {each.variant for each in found} == {RFC_4122}
+    others = [
+        UUID(bytes=derived_ids(when, source, numbers[:1])[0].tobytes())
+        for when, source in ((at, b"other"), (at + timedelta(milliseconds=1), b"job"))
+    ]
+    assert len({*found, *others}) == 6
