@@ -14,6 +14,7 @@ _DRIFT: Final = (
     "wasserstein",
     "missing_rate",
     "unseen_rate",
+    "share_change",
     "drifted_share",
 )
 _PERFORMANCE: Final = (

@@ -60,6 +60,9 @@ def test_comma_separated_settings_become_sets(monkeypatch: pytest.MonkeyPatch) -
         {"FUNCTION_KEY_SHA256S": "a plain key"},
         {"DATABASE_POOL_SIZE": "0"},
         {"LOG_LEVEL": "LOUD"},
+        {"DRIFT_WINDOW_HOURS": "1,0"},
+        {"DRIFT_LIMITS": '{"psy": [0.1, 0.2]}'},
+        {"DRIFT_LIMITS": '{"psi": [0.3, 0.2]}'},
     ],
     ids=lambda changes: next(iter(changes)),
 )
