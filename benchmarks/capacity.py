@@ -167,7 +167,7 @@ def plan(costs: Costs, per_day: int, assumed: Assumptions) -> Plan:
     sku = next((name for name, (have, _, _) in SERVERS.items() if have >= max(cores, 4)), "more than one server")
     rows_a_month = per_day * DAYS_A_MONTH
     month_gib = rows_a_month * costs.row_bytes / GIB
-    hot_months = min(assumed.hot_months, max(1, int(LARGEST_DISK_GIB * 0.8 / month_gib)))
+    hot_months = min(assumed.hot_months, max(1, int(LARGEST_DISK_GIB * 0.65 / month_gib)))
     database = max(SMALLEST_DISK_GIB, (hot_months + 1) * month_gib)  # one more: the month that is being archived
     sampled = min(1.0, 10 * GIB / (per_day * assumed.log_bytes))  # at most 10 GiB of logs a day
     return Plan(

@@ -102,3 +102,32 @@ def test_the_smoke_test_fails_where_nobody_answers(capsys: pytest.CaptureFixture
     """It says which check did not hold."""
     assert smoke.main(["http://127.0.0.1:9/api/v1"], patience=0) == 1
     assert capsys.readouterr().out == "no: it lives\n"
+
+
+def test_every_alert_has_its_runbook(files: dict[str, File]) -> None:
+    """The name in the mail is a heading of docs/operations.md, and no heading is of an alert that is gone."""
+    named = set(re.findall(r"^    name: '([a-z0-9-]+)'$", files["modules/alerts.bicep"].source, flags=re.MULTILINE))
+    named |= set(re.findall(r"name: '\$\{name\}-([a-z]+)'", files["modules/alerts.bicep"].source))
+    section = (ROOT / "docs/operations.md").read_text().partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    assert named == set(re.findall(r"^### (\S+)$", section, flags=re.MULTILINE))
+
+
+def test_every_server_parameter_is_explained(files: dict[str, File]) -> None:
+    """docs/deployment.md says why each is set."""
+    parameters = re.findall(r"\{ name: '([\w.]+)', value", files["modules/postgres.bicep"].source)
+    text = (ROOT / "docs/deployment.md").read_text()
+    assert [name for name in parameters if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("name", ["deployment", "operations", "security"])
+def test_links_lead_somewhere(name: str) -> None:
+    """Files and headings that the pages refer to are there."""
+    page = ROOT / f"docs/{name}.md"
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        linked = page if not path else (page.parent / path).resolve()
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(), flags=re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, target
