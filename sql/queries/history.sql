@@ -60,8 +60,13 @@ WHERE e.layout = %(layout)s::smallint
   AND (e.label, e.known_at) IS DISTINCT FROM (known.label, known.known_at);
 
 -- name: take_label_turn
--- Labels are recorded, and told to history, by one transaction at a time; until it ends.
-SELECT pg_advisory_xact_lock(7311842028);
+-- Labels are recorded, and told to history, by one transaction at a time; until it ends. Its rows are found one by one
+-- by their full keys, each in the one partition that its time tells: the planner, which does not count on that, would
+-- rather read every partition and hash.
+SELECT
+    pg_advisory_xact_lock(7311842028),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true);
 
 -- name: get_labels_told
 -- Up to which label a layout's events know them.

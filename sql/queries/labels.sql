@@ -13,10 +13,15 @@ CROSS JOIN LATERAL (
 
 -- name: find_predictions
 -- Predictions by id; an id tells its time, so one partition is read for each.
-SELECT p.id, p.created_at, p.model_id, p.transaction_id,
-    CASE WHEN %(with_input)s THEN p.input_features -> 'transaction' END AS transaction
+SELECT found.*
 FROM unnest(%(ids)s::uuid[], %(created)s::timestamptz[]) AS asked (id, created_at)
-JOIN predictions AS p ON p.id = asked.id AND p.created_at = asked.created_at;
+CROSS JOIN LATERAL (
+    SELECT id, created_at, model_id, transaction_id,
+        CASE WHEN %(with_input)s THEN input_features -> 'transaction' END AS transaction
+    FROM predictions AS p
+    WHERE p.id = asked.id AND p.created_at = asked.created_at
+    LIMIT 1
+) AS found;
 
 -- name: read_labels
 -- What was told of predictions, in the order in which it was.
@@ -121,9 +126,14 @@ WITH following AS (
     ORDER BY id
     LIMIT %(limit)s
 )
-SELECT following.id AS label_id, p.id, p.input_features -> 'transaction' AS transaction, p.actual_label, p.labeled_at
+SELECT following.id AS label_id, found.*
 FROM following
-LEFT JOIN predictions AS p ON p.id = following.prediction_id AND p.created_at = following.prediction_created_at
+LEFT JOIN LATERAL (
+    SELECT p.id, p.input_features -> 'transaction' AS transaction, p.actual_label, p.labeled_at
+    FROM predictions AS p
+    WHERE p.id = following.prediction_id AND p.created_at = following.prediction_created_at
+    LIMIT 1
+) AS found ON true
 ORDER BY following.id;
 
 -- name: list_labels_of_prediction

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from shared.alerts.service import AlertService
 from shared.archiving.restoring import MonthRestorer
 from shared.archiving.service import ArchiveService
 from shared.audit.model import Origin
+from shared.features.history.store import HistoryStore
 from shared.labels.ledger import Ledger, Told
 from shared.labels.model import LabelBatch, LabelOutcome, Outcome
 from shared.labels.service import LabelService
@@ -20,6 +22,7 @@ from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.platform.errors import FieldError, InvalidContent, NotFound, Unavailable
+from shared.platform.queries import queries
 from shared.registry.lifecycle import ModelStatus
 from shared.scoring.identifiers import prediction_id
 from shared.users.model import Caller, Role
@@ -338,3 +341,29 @@ async def test_a_label_of_an_archived_prediction_waits_until_its_month_is_back(d
     await restorer.restore(date(2026, 1, 1), keep=timedelta(days=1), report=lambda _: None)
     await desk.service.settle_pending(desk.origin)
     assert await desk.rows(f"SELECT actual_label FROM predictions WHERE id = '{old}'") == [{"actual_label": True}]
+
+
+async def test_rows_are_found_one_by_one_however_many_there_are(desk: Desk) -> None:
+    """Reading and setting what is known opens, for each prediction, the one partition of its month, by its key; no
+    partition is read as a whole, although the planner would for a table of this size.
+    """
+    async with desk.database.connection() as conn:
+        await conn.execute("SELECT ensure_predictions_partitions('2026-01-01', 6)")
+        await conn.execute(
+            "INSERT INTO predictions (model_id, input_features, fraud_score, is_fraud, created_at) SELECT "
+            "gen_random_uuid(), '{}', 0.5, false, '2026-01-01'::timestamptz + n * interval '1 hour' "
+            "FROM generate_series(1, 4000) AS n"
+        )
+        await conn.execute("ANALYZE predictions")
+        cursor = await conn.execute("SELECT id, created_at FROM predictions WHERE created_at < '2026-03-01'")
+        some = await cursor.fetchall()
+    asked = {"ids": [row["id"] for row in some], "created": [row["created_at"] for row in some]}
+    asked |= {"labels": [True] * len(some), "since": asked["created"]}
+    async with desk.database.transaction() as conn:
+        await HistoryStore.take_label_turn(conn)
+        for name in ("read_known", "set_known"):
+            cursor = await conn.execute("EXPLAIN (ANALYZE, TIMING OFF) " + queries("labels")[name], asked)
+            plan = "\n".join(row["QUERY PLAN"] for row in await cursor.fetchall())
+            assert re.findall(r"Seq Scan on predictions_2026_0[1-6] .*loops=[1-9]", plan) == []
+            assert len(re.findall(r"Index Scan .* on predictions_2026_0[12] .*loops=[1-9]", plan)) == 2
+            assert len(re.findall(r"predictions_2026_0[3-6] .*never executed", plan)) == 4
