@@ -7,7 +7,7 @@ import azure.durable_functions as df
 from functions.endpoint import Call, Reply, accepted, endpoint
 from functions.orchestrations.retraining import DECIDED
 from functions.requests import PageQuery
-from shared.platform.errors import Conflict, Unavailable
+from shared.platform.errors import Conflict, NotFound, Unavailable
 from shared.platform.telemetry import get_logger
 from shared.retraining.model import Decision, RetrainingJob, RetrainingRequest, RetrainingStatus
 
@@ -42,7 +42,7 @@ def _accepted(job: RetrainingJob) -> Reply:
     status=202,
     durable=True,
     response=RetrainingJob,
-    errors=(Conflict,),
+    errors=(Conflict, NotFound),
     idempotent=_started,
 )
 async def trigger_retraining(call: Call) -> Reply:
