@@ -34,6 +34,7 @@ SETTLE: Final = timedelta(minutes=1)  # clocks of instances differ, and a row is
 _ROWS_AT_ONCE: Final = 500_000
 _LABELS_AT_ONCE: Final = 50_000
 _HOUR: Final = timedelta(hours=1)
+_LATELY: Final = timedelta(days=3)
 _log = get_logger("monitoring")
 
 
@@ -61,10 +62,10 @@ class FoldService:
         self._rows_at_once = rows_at_once
 
     async def fold_all(self) -> int:
-        """Fold every model; returns the predictions that were added. A model that cannot be folded is an alert and
-        keeps nobody else waiting."""
+        """Fold every model with something new; returns the predictions that were added. A model that cannot be folded
+        is an alert and keeps nobody else waiting."""
         async with self._database.connection() as conn:
-            models = await repository.list_models(conn)
+            models = await repository.list_to_fold(conn)
         added = 0
         for model_id in models:
             cause = f"rollups:{model_id}"
@@ -103,27 +104,28 @@ class FoldService:
     async def verify(self, model_id: UUID, *, hours: int = 48) -> int:
         """Count anew those of the last ``hours`` complete hours that have more or fewer predictions than were counted;
         returns how many that were."""
-        reference = await self._references.get(model_id)
         async with self._database.connection() as conn:
             cursor = await repository.get_cursor(conn, model_id)
             if cursor is None:
                 return 0
             until = _hour(cursor.predictions_until)  # hours that are over: folding does not touch them any more
             wrong = await repository.list_miscounted(conn, model_id, until - hours * _HOUR, until)
+        if not wrong:
+            return 0
+        reference = await self._references.get(model_id)
         for hour in wrong:
             found = await self._counted(reference, hour, hour + _HOUR)
             async with self._database.transaction() as conn:
                 await repository.get_cursor(conn, model_id, lock=True)
                 rollup = found.get(hour, Rollup.empty(reference.layout))
                 await repository.add_rollups(conn, model_id, {hour: rollup}, in_place=True)
-        if wrong:
-            _log.warning(HOURS_RECOUNTED, model_id=str(model_id), hours=len(wrong))
+        _log.warning(HOURS_RECOUNTED, model_id=str(model_id), hours=len(wrong))
         return len(wrong)
 
     async def verify_all(self, *, hours: int = 48) -> int:
-        """:meth:`verify` for every model that has a profile."""
+        """:meth:`verify` for every model that was folded lately; the predictions of others may be archived by now."""
         async with self._database.connection() as conn:
-            models = await repository.list_models(conn)
+            models = await repository.list_folded(conn, since=self._clock() - _LATELY)
         recounted = 0
         for model_id in models:
             try:

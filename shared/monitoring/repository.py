@@ -41,9 +41,14 @@ async def _all(conn: Connection, statement: str, parameters: Mapping[str, Any] |
     return await (await conn.execute(_SQL[statement], parameters, binary=True)).fetchall()
 
 
-async def list_models(conn: Connection) -> list[UUID]:
-    """Every model that could have predicted something, oldest first."""
-    return [row["id"] for row in await _all(conn, "list_rollup_cursors")]
+async def list_to_fold(conn: Connection) -> list[UUID]:
+    """Models that may have something to be counted, oldest first."""
+    return [row["id"] for row in await _all(conn, "list_models_to_fold")]
+
+
+async def list_folded(conn: Connection, since: datetime) -> list[UUID]:
+    """Models whose rollups go beyond a moment."""
+    return [row["model_id"] for row in await _all(conn, "list_models_folded", {"since": since})]
 
 
 async def get_cursor(conn: Connection, model_id: UUID, *, lock: bool = False) -> RollupCursor | None:

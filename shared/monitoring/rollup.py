@@ -223,8 +223,3 @@ def sum_packed(packed: Sequence[bytes], length: int) -> Ints:
 
 def _raw(packed: bytes) -> NDArray[Any]:
     return np.frombuffer(zlib.decompress(packed[1:]), dtype=_DTYPES[packed[0]])
-
-
-def unseen_and_missing(counts: Ints) -> tuple[int, int]:
-    """The last two cells of a column's counts."""
-    return int(counts[-2]), int(counts[-1])

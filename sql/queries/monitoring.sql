@@ -1,10 +1,22 @@
--- name: list_rollup_cursors
--- Every model with files, and how far its rollups go; NULL where it has none yet.
-SELECT model.id, c.predictions_until, c.labels_until
+-- name: list_models_to_fold
+-- Models with files that serve or may, or that something was predicted by or told of since their rollups end.
+SELECT model.id
 FROM ml_models AS model
 LEFT JOIN rollup_cursors AS c ON c.model_id = model.id
 WHERE model.artifact_sha256 IS NOT NULL
+  AND (
+    model.status IN ('STAGING', 'PRODUCTION')
+    OR EXISTS (
+        SELECT FROM predictions
+        WHERE model_id = model.id AND created_at >= coalesce(c.predictions_until, '-infinity')
+    )
+    OR EXISTS (SELECT FROM prediction_labels WHERE model_id = model.id AND id > coalesce(c.labels_until, 0))
+  )
 ORDER BY model.created_at;
+
+-- name: list_models_folded
+-- Models whose rollups go beyond a moment.
+SELECT model_id FROM rollup_cursors WHERE predictions_until > %(since)s;
 
 -- name: get_rollup_cursor
 -- How far the rollups of a model go.
