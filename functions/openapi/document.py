@@ -73,7 +73,7 @@ by `cursor`. `x-roles` of an operation names the roles that may call it.
 @cache
 def openapi_json() -> bytes:
     """The document of this app; made at the first call."""
-    return orjson.dumps(document(ENDPOINTS), option=orjson.OPT_INDENT_2)
+    return orjson.dumps(document(ENDPOINTS))
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:

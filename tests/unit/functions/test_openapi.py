@@ -1,6 +1,10 @@
 """The OpenAPI document: complete, consistent, and with examples that are true."""
 
+import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,10 +16,9 @@ from functions.endpoint import ENDPOINTS, Endpoint
 from functions.openapi.document import errors_of, openapi_json
 from functions.openapi.page import content_security_policy, page
 
+ROOT = Path(__file__).parents[3]
 DOCUMENT: dict[str, Any] = orjson.loads(openapi_json())
-OPERATIONS = {
-    operation["operationId"]: operation for path in DOCUMENT["paths"].values() for operation in path.values()
-}
+OPERATIONS = {operation["operationId"]: operation for path in DOCUMENT["paths"].values() for operation in path.values()}
 
 
 def _name(entry: Any) -> str:
@@ -96,3 +99,13 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert not re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(?:https?:)?//", text)
     assert "unsafe" not in content_security_policy()
     assert content_security_policy().count("'sha256-") == 2
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="runs the page's script in Node.js")
+def test_the_page_draws_every_operation(tmp_path: Path) -> None:
+    """With all its folds open, without an error."""
+    (tmp_path / "openapi.json").write_bytes(openapi_json())
+    command = ["node", str(ROOT / "tests/fixtures/page_dom.js"), str(ROOT / "functions/openapi/page/page.js")]
+    ran = subprocess.run([*command, str(tmp_path / "openapi.json")], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert set(json.loads(ran.stdout)) == set(OPERATIONS)
