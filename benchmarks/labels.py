@@ -110,6 +110,13 @@ async def _timed(call: Callable[[], Awaitable[Any]]) -> float:
     return time.perf_counter() - begun
 
 
+async def _measured(name: str, labels: int, call: Callable[[], Awaitable[Any]]) -> None:
+    begun, worked = time.perf_counter(), time.process_time()
+    await call()
+    seconds, worked = time.perf_counter() - begun, time.process_time() - worked
+    print(f"| {name} | {labels} | {1000 * seconds:.0f} ms | {labels / seconds:,.0f} | {1000 * worked:.0f} ms |")
+
+
 def _batch(numbers: Any, *, is_fraud: bool) -> LabelBatch:
     at = (utc_now() - timedelta(hours=1)).isoformat()
     labels = [
@@ -136,10 +143,6 @@ async def _score_for(scoring: ScoringService, seconds: float) -> list[float]:
     return latencies
 
 
-def _row(name: str, seconds: float, labels: int) -> str:
-    return f"| {name} | {labels} | {1000 * seconds:.0f} ms | {labels / seconds:,.0f} |"
-
-
 async def _measure(database: Database, blobs: BlobStore, predictions: int) -> None:
     alerts = AlertService(database, utc_now)
     scoring = ScoringService(database, blobs, RegistryService(database), alerts, utc_now)
@@ -148,7 +151,7 @@ async def _measure(database: Database, blobs: BlobStore, predictions: int) -> No
     await _fill(database, scoring, model_id, predictions)
     added = await _history(database, scoring, predictions)
     print(f"{predictions} predictions in 18 months, {added} rows of history\n")
-    print("| one call | labels | takes | labels/s |\n|---|--:|--:|--:|")
+    print("| one call | labels | takes | labels/s | CPU of the worker |\n|---|--:|--:|--:|--:|")
 
     async def send(batch: LabelBatch) -> None:
         await labels.record(batch, caller=_ANALYST, origin=_ORIGIN)
@@ -164,11 +167,13 @@ async def _measure(database: Database, blobs: BlobStore, predictions: int) -> No
         ("not scored yet", recent + 10**7, True),
     ):
         batch = _batch(numbers, is_fraud=is_fraud)
-        print(_row(name, await _timed(lambda b=batch: send(b)), len(numbers)))  # type: ignore[misc]
+        await _measured(name, len(numbers), lambda b=batch: send(b))  # type: ignore[misc]
     singles = [_batch([number], is_fraud=True) for number in draws.choice(predictions, 300, replace=False)]
-    begun = time.perf_counter()
-    await asyncio.gather(*(_in_turn(send, singles[n::8]) for n in range(8)))
-    print(_row("single labels, 8 clients", time.perf_counter() - begun, len(singles)))
+    await _measured(
+        "single labels, 8 clients",
+        len(singles),
+        lambda: asyncio.gather(*(_in_turn(send, singles[n::8]) for n in range(8))),
+    )
 
     await _score_for(scoring, 2)
     alone = await _score_for(scoring, _SECONDS)
