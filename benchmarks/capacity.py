@@ -1,12 +1,13 @@
 """Instances, connections, storage and price class for a load, from measured costs.
 
-    python -m benchmarks.capacity --measure              # costs of this machine, and the model checked against a run
-    python -m benchmarks.capacity --reference            # the table of docs/deployment.md
+    python -m benchmarks.capacity                        # the table of docs/deployment.md
     python -m benchmarks.capacity --per-day 3000000 --peak-factor 6
+    python -m benchmarks.capacity --measure              # costs of this machine, and the model checked against a run
+    python -m benchmarks.capacity --measure --adopt      # and from now on these are the costs, in the document too
 
 ``--measure`` runs the product as ``benchmarks.serving`` does, at 1, 8 and 32 connections. Costs come from 1 and 32;
-what the model then says of 8 is compared with what was measured. They are kept in ``.local/capacity.json`` for the next
-run without ``--measure``; ``--reference`` takes :data:`REFERENCE` instead, as the table in the documentation does.
+what the model then says of 8 is compared with what was measured. Without it the costs are those of ``capacity.json``
+beside this file.
 
 The model. A worker scores in batches: whatever has come while the last batch was away. A batch of n takes
 ``fixed + n * each`` seconds, where ``fixed`` is the round trip and the commit and ``each`` the work a transaction. A
@@ -24,7 +25,9 @@ from pathlib import Path
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parents[1]
-KEPT = PROJECT / ".local" / "capacity.json"
+REFERENCE = Path(__file__).with_suffix(".json")
+DOCUMENT = PROJECT / "docs" / "deployment.md"
+LOADS = (10_000, 1_000_000, 100_000_000)
 SECONDS_A_DAY = 86_400
 DAYS_A_MONTH = 30.4
 GIB = 2**30
@@ -89,18 +92,6 @@ class Plan:
     sampled: float
     price: str
 
-
-# One worker and its PostgreSQL on two cores of a development machine; `--measure` gives those of another.
-REFERENCE = Costs(
-    fixed_ms=2.3,
-    each_ms=1.1,
-    app_fixed_ms=0.9,
-    app_each_ms=0.4,
-    database_fixed_ms=0.35,
-    database_each_ms=0.08,
-    row_bytes=2_250,
-    wal_bytes=2_330,
-)
 
 # Flexible Server, General Purpose: cores, user connections, list price in USD a month (West Europe, pay as you go,
 # rounded, 2025). Prices change: they choose a class below and nothing else.
@@ -220,33 +211,42 @@ def render(plans: Sequence[Plan]) -> str:
     return "\n".join([lines[0], "|---" * (len(plans) + 1) + "|", *lines[1:]])
 
 
+def reference() -> Costs:
+    """The costs that were adopted last."""
+    return Costs(**json.loads(REFERENCE.read_text()))
+
+
+def adopt(costs: Costs) -> None:
+    """Keep the costs, and put their table where the last one stands in the document."""
+    REFERENCE.write_text(json.dumps({name: round(value, 3) for name, value in asdict(costs).items()}, indent=1) + "\n")
+    table = render([plan(reference(), per_day, Assumptions()) for per_day in LOADS])
+    text = DOCUMENT.read_text()
+    start = text.index("| predictions a day |")
+    DOCUMENT.write_text(text[:start] + table + text[text.index("\n\n", start) :])
+
+
 def main() -> int:
     """Entry point of the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true", help="measure the costs here first")
-    parser.add_argument("--reference", action="store_true", help="use the costs in this file")
+    parser.add_argument("--adopt", action="store_true", help="keep what was measured, here and in docs/deployment.md")
     parser.add_argument("--seconds", type=float, default=6, help="of each measured run")
-    parser.add_argument("--per-day", type=int, nargs="+", default=[10_000, 1_000_000, 100_000_000])
+    parser.add_argument("--per-day", type=int, nargs="+", default=LOADS)
     defaults = Assumptions()
     for name in ("peak_factor", "slower", "p99_ms"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
     parser.add_argument("--hot-months", type=int, default=defaults.hot_months)
     options = parser.parse_args()
-    assumed = replace(
-        defaults,
-        peak_factor=options.peak_factor,
-        slower=options.slower,
-        p99_ms=options.p99_ms,
-        hot_months=options.hot_months,
+    assumed = Assumptions(
+        peak_factor=options.peak_factor, slower=options.slower, p99_ms=options.p99_ms, hot_months=options.hot_months
     )
-    costs = REFERENCE
+    costs = reference()
     if options.measure:
         from benchmarks.capacity_costs import measure
 
         costs = measure(options.seconds)
-        KEPT.write_text(json.dumps(asdict(costs), indent=1))
-    elif KEPT.exists() and not options.reference:
-        costs = Costs(**json.loads(KEPT.read_text()))
+        if options.adopt:
+            adopt(costs)
     print("Costs:", ", ".join(f"{name} {value:,.2f}" for name, value in asdict(costs).items()))
     print("Assumptions:", ", ".join(f"{name} {value:,g}" for name, value in asdict(assumed).items()))
     print(render([plan(costs, per_day, assumed) for per_day in options.per_day]))

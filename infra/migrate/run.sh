@@ -2,6 +2,7 @@
 # Builds the migration image of a commit in the environment's registry and runs it as the job inside the network.
 # Needs AZURE_RESOURCE_GROUP, MIGRATION_REGISTRY and MIGRATION_JOB, outputs of main.bicep; ends with the job's verdict.
 set -euo pipefail
+export AZURE_EXTENSION_USE_DYNAMIC_INSTALL=yes_without_prompt
 cd "$(dirname "$0")/../.."
 commit="${1:-$(git rev-parse HEAD)}"
 image="migrate:${commit:0:12}"
@@ -9,7 +10,7 @@ image="migrate:${commit:0:12}"
 context="$(mktemp -d)"
 trap 'rm -rf "$context"' EXIT
 git archive "$commit" requirements-dev.txt shared sql infra/migrate | tar -x -C "$context"
-az acr build --registry "$MIGRATION_REGISTRY" --image "$image" --file "$context/infra/migrate/Dockerfile" "$context" --output none
+az acr build --registry "$MIGRATION_REGISTRY" --image "$image" --file infra/migrate/Dockerfile "$context" --output none
 
 job=(--resource-group "$AZURE_RESOURCE_GROUP" --name "$MIGRATION_JOB")
 az containerapp job update "${job[@]}" --image "$MIGRATION_REGISTRY.azurecr.io/$image" --output none

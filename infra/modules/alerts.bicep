@@ -173,6 +173,7 @@ resource onLogs 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       evaluationFrequency: 'PT5M'
       windowSize: alert.window
       autoMitigate: true
+      skipQueryValidation: true // a table is there with its first row
       criteria: {
         allOf: [
           {
