@@ -9,6 +9,7 @@ from functions.http import (
     alerts,
     audit,
     batch_scoring,
+    bias,
     dataset_versions,
     datasets,
     documentation,
@@ -34,6 +35,7 @@ from functions.orchestrations import scoring_jobs as score_files
 from functions.orchestrations import training as train
 from functions.timers import archiving, maintenance, watchdog, webhooks
 from functions.timers import audit as audit_head
+from functions.timers import bias as bias_timers
 from functions.timers import drift as drift_timers
 from functions.timers import labels as label_timers
 from functions.timers import retraining as retraining_timers
@@ -47,6 +49,7 @@ for blueprint in (
     alerts.bp,
     audit.bp,
     batch_scoring.bp,
+    bias.bp,
     datasets.bp,
     dataset_versions.bp,
     documentation.bp,
@@ -72,6 +75,7 @@ for blueprint in (
     archiving.bp,
     audit_head.bp,
     label_timers.bp,
+    bias_timers.bp,
     drift_timers.bp,
     maintenance.bp,
     shadow_timers.bp,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shared.features.service import FeatureService
     from shared.idempotency.service import IdempotencyService
     from shared.labels.service import LabelService
+    from shared.monitoring.bias_service import BiasService
     from shared.monitoring.drift_service import DriftService
     from shared.monitoring.folding import FoldService
     from shared.monitoring.reference import References
@@ -329,6 +330,24 @@ class Services:
             window_hours=sorted(int(hours) for hours in settings.drift_window_hours),
             reference=ReferenceKind(settings.drift_reference),
             policy=replace(policy, min_rows=settings.drift_min_rows, limits={**policy.limits, **limits}),
+        )
+
+    @cached_property
+    def bias(self) -> "BiasService":
+        """Whether groups are treated alike."""
+        from shared.monitoring.bias_service import BiasService
+
+        return BiasService(
+            self.database,
+            self.registry,
+            self.references,
+            self.windows,
+            self.folding,
+            self.alerts,
+            self.alert_rules,
+            utc_now,
+            window=timedelta(days=self.settings.bias_window_days),
+            maturity=timedelta(days=self.settings.label_maturity_days),
         )
 
     @cached_property

@@ -43,7 +43,7 @@ CREATE TABLE datasets (
     CONSTRAINT datasets_status_check CHECK (status IS NOT NULL AND (status IN ('ACTIVE', 'ARCHIVED', 'PROCESSING'))),
     CONSTRAINT datasets_created_by_fkey FOREIGN KEY (created_by) REFERENCES users(id),
     CONSTRAINT datasets_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES datasets(id)
-);
+) WITH (toast_tuple_target=128);
 
 CREATE INDEX idx_datasets_name ON datasets (name);
 CREATE INDEX idx_datasets_status ON datasets (status);
@@ -276,6 +276,11 @@ CREATE TABLE bias_metrics (
     sample_size integer,
     group_sizes jsonb,
     computed_at timestamp with time zone DEFAULT now(),
+    window_start timestamp with time zone,
+    window_end timestamp with time zone,
+    interval_low double precision,
+    interval_high double precision,
+    p_value double precision,
     CONSTRAINT bias_metrics_pkey PRIMARY KEY (id),
     CONSTRAINT bias_metrics_status_check CHECK (status IS NOT NULL AND (status IN ('OK', 'WARNING', 'CRITICAL'))),
     CONSTRAINT bias_metrics_model_id_fkey FOREIGN KEY (model_id) REFERENCES ml_models(id) ON DELETE CASCADE
@@ -284,6 +289,8 @@ CREATE TABLE bias_metrics (
 CREATE INDEX idx_bias_model ON bias_metrics (model_id, computed_at DESC);
 CREATE INDEX idx_bias_attribute ON bias_metrics (protected_attribute);
 CREATE INDEX idx_bias_status ON bias_metrics (status) WHERE status <> 'OK';
+
+COMMENT ON COLUMN bias_metrics.p_value IS 'Of the test that all groups are alike, corrected for everything tested with it (Holm)';
 
 CREATE TABLE protected_attributes (
     id uuid NOT NULL DEFAULT gen_random_uuid(),

@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     )
     scoring_deadline_seconds: float = Field(5.0, gt=0, description="Longest a transaction waits for its answer.")
 
+    bias_window_days: int = Field(30, ge=1, le=366, description="Days that the nightly look for bias covers.")
+    label_maturity_days: int = Field(
+        30, ge=0, le=365, description="Age in days at which a prediction's label has come, if it ever does."
+    )
     retraining_cool_down_hours: float = Field(24, ge=0, description="Least time from a model's retraining to the next.")
     retraining_weekly_budget: int = Field(5, ge=0, description="Retraining jobs that alerts may start in a week.")
     retraining_minimum_labels: int = Field(200, ge=2, description="New mature labels that retraining needs.")

@@ -269,7 +269,5 @@ async def test_a_stage_that_cannot_work_fails_the_job(
     assert (await champion.service.stages.train(job.id))["status"] == "FAILED"
     failed = await champion.service.get(job.id)
     assert failed.error_message == "the feature set is FAILED: the disk is full"
-    found, _ = await AlertService(database, utc_now).list_page(
-        status=None, severity=None, source_type=None, model_id=None, limit=10, offset=0
-    )
+    found, _ = await AlertService(database, utc_now).list_page()
     assert f"retraining_job:{job.id}" in {alert.cause for alert in found}

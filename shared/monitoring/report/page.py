@@ -1,17 +1,14 @@
 """The drift report as one HTML file: nothing is fetched, nothing is executed, and the same data give the same bytes."""
 
-from functools import cache
-from pathlib import Path
 from typing import Final
 
 from shared.monitoring.drift import Level
 from shared.monitoring.model import DriftColumn, WindowStatus
 from shared.monitoring.report.charts import bars_chart, line_chart
 from shared.monitoring.report.subject import Subject, bars_of
-from shared.training import report as training_report
-from shared.training.report import CONTENT_SECURITY_POLICY
+from shared.training.report.document import document
 from shared.training.report.markup import figure, grid, omitted, paragraph, section, table, tiles
-from shared.training.report.text import count, escaped, number, percent
+from shared.training.report.text import count, number, percent
 
 _TIME: Final = "%Y-%m-%d %H:%M"
 _HEAD: Final = (
@@ -42,19 +39,8 @@ _WORDS: Final = {
 
 def render_drift_report(subject: Subject) -> bytes:
     """The report as UTF-8 HTML."""
-    title = f"Drift report: {subject.name} {subject.version}"
-    links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in _CONTENTS)
     body = _verdict(subject) + _ranking(subject) + _shares(subject) + _time(subject)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
-        f'<meta http-equiv="Content-Security-Policy" content="{escaped(CONTENT_SECURITY_POLICY)}"/>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        '<meta name="color-scheme" content="light dark"/>'
-        f"<title>{escaped(title)}</title><style>{_style()}</style></head><body>"
-        f"<header><p>Drift report</p><h1>{escaped(subject.name)} {escaped(subject.version)}</h1>"
-        f'<nav aria-label="Contents">{links}</nav></header><main>{body}</main>'
-        f"<footer>{paragraph(_FOOT)}</footer></body></html>\n"
-    ).encode()
+    return document("Drift report", f"{subject.name} {subject.version}", _CONTENTS, body, _FOOT)
 
 
 _FOOT: Final = (
@@ -129,9 +115,3 @@ def _time(subject: Subject) -> str:
 def _told(column: DriftColumn, metric: str, *, share: bool = False) -> str:
     value = next((each.value for each in column.figures if each.metric == metric), None)
     return percent(value, 2) if share else number(value, 3)
-
-
-@cache
-def _style() -> str:
-    """The training report's."""
-    return Path(training_report.__file__).with_name("report.css").read_text(encoding="utf-8")

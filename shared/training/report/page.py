@@ -1,13 +1,11 @@
 """The report as one HTML file: nothing is fetched, nothing is executed, and the same run gives the same bytes."""
 
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from shared.training.evidence import Evidence
-from shared.training.report import CONTENT_SECURITY_POLICY
-from shared.training.report.markup import paragraph, section
+from shared.training.report.document import document
+from shared.training.report.markup import section
 from shared.training.report.sections.calibration import calibration
 from shared.training.report.sections.decisions import decisions, ranking
 from shared.training.report.sections.explanation import explanation
@@ -39,8 +37,6 @@ def render_report(description: Mapping[str, Any], evidence: Evidence, meanings: 
     :param meanings: what features mean, by name; may be incomplete.
     """
     subject = Subject(description, evidence, meanings)
-    title = f"Training report: {description['name']}"
-    links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in _CONTENTS)
     body = "".join(
         (
             verdict(subject),
@@ -54,16 +50,7 @@ def render_report(description: Mapping[str, Any], evidence: Evidence, meanings: 
             search(subject),
         )
     )
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
-        f'<meta http-equiv="Content-Security-Policy" content="{escaped(CONTENT_SECURITY_POLICY)}"/>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        '<meta name="color-scheme" content="light dark"/>'
-        f"<title>{escaped(title)}</title><style>{_style()}</style></head><body>"
-        f"<header><p>Training report</p><h1>{escaped(description['name'])}</h1>"
-        f'<nav aria-label="Contents">{links}</nav></header><main>{_warnings(subject)}{body}</main>'
-        f"<footer>{paragraph(_FOOT)}</footer></body></html>\n"
-    ).encode()
+    return document("Training report", description["name"], _CONTENTS, _warnings(subject) + body, _FOOT)
 
 
 _FOOT: Final = (
@@ -84,8 +71,3 @@ def _warnings(subject: Subject) -> str:
         shown.append(f"and {len(found) - _MOST_WARNINGS} more")
     items = "".join(f"<li>{warning}</li>" for warning in shown)
     return section("warnings", "Be careful", f"<ul>{items}</ul>")
-
-
-@cache
-def _style() -> str:
-    return Path(__file__).with_name("report.css").read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ def catalogue(module_database_url: str) -> Catalogue:
 def test_drawn_states_are_the_constrained_ones(table: str, column: str, diagram: str, catalogue: Catalogue) -> None:
     """A state machine draws exactly the states its CHECK constraint lets in."""
     check = next(c["definition"] for c in catalogue.constraints if c["name"] == f"{table}_{column}_check")
-    assert set(re.findall(r"\b[A-Z]{3,}\b(?= *(?:-->|:|$))", diagram, re.MULTILINE)) == set(
+    assert set(re.findall(r"\b[A-Z][A-Z_]+\b(?= *(?:-->|:|$))", diagram, re.MULTILINE)) == set(
         re.findall(r"'(\w+)'", check)
     )
 
