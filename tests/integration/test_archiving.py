@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -367,3 +369,57 @@ async def test_the_app_s_role_may_archive(archives: Archives, database_url: str)
         finally:
             owner.execute(f"DROP OWNED BY {role}".encode())
             owner.execute(f"DROP ROLE {role}".encode())
+
+
+WORKER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from shared.alerts.service import AlertService
+from shared.archiving.service import ArchiveService
+from shared.platform.blobs import BlobStore
+from shared.platform.clock import utc_now
+from shared.platform.database import Database
+
+async def work(url, connection, container):
+    database = Database(url, pool_size=3, max_overflow=0)
+    await database.open()
+    blobs = BlobStore(container=container, connection_string=connection)
+    archives = ArchiveService(database, blobs, AlertService(database, utc_now),
+                              lambda: datetime(2027, 9, 20, tzinfo=UTC), retention_months=18, part_rows=40)
+    print("ready", flush=True)
+    await archives.archive_due()
+
+asyncio.run(work(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+async def test_killed_at_any_moment_nothing_is_lost(
+    archives: Archives, database_url: str, blob_connection_string: str
+) -> None:
+    """A real process that is killed over and over, at moments of chance, until both months have left: what comes back
+    is what there was, and the next run needs nobody's help.
+    """
+    before = await archives.content()
+    draws = random.Random(5)
+    command = [sys.executable, "-c", WORKER, database_url, blob_connection_string, archives.blobs.container_name]
+    killed = 0
+    for attempt in range(60):  # each with more time than the one before, for a machine may be slow
+        worker = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        assert worker.stdout is not None
+        assert b"ready" in await worker.stdout.readline()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(draws.uniform(0, 1 + attempt / 4)):
+                await worker.wait()
+        if worker.returncode is None:
+            worker.kill()
+            await worker.communicate()
+            killed += 1
+        if len(await archives.rows("SELECT FROM predictions_archives WHERE state = 'ARCHIVED'")) == 2:
+            break
+    else:
+        raise AssertionError("it never came to an end")
+    assert killed > 1
+    for month in (JANUARY, FEBRUARY):
+        await archives.restore(month)
+    assert await archives.content() == before
