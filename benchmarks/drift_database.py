@@ -112,8 +112,8 @@ async def _store(database: Database, reference: Reference, rows: int, rng: np.ra
     async with database.connection() as conn:
         await conn.execute(
             "INSERT INTO ml_models (id, name, version, algorithm, hyperparameters, storage_path, metrics,"
-            " artifact_sha256) VALUES (%s, 'fraud', '1.0', 'xgboost', %s, 'models/x', %s, 'x')",
-            (reference.model_id, Jsonb({}), Jsonb({})),
+            " artifact_sha256) VALUES (%s, 'fraud', '1.0', 'xgboost', %s, 'models/x', %s, %s)",
+            (reference.model_id, Jsonb({}), Jsonb({}), "0" * 64),
         )
         await conn.execute("SELECT ensure_predictions_partitions('2026-01-01', 6)")
         copy = (

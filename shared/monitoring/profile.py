@@ -67,16 +67,17 @@ class FeatureProfile(Document):
         """The cell of each value, 255 where NaN; same shape as ``values``."""
         if values.size < _MANY:
             return self._search(values)
-        flat = np.ascontiguousarray(values, dtype=np.float32).ravel()
+        flat, tables = np.ascontiguousarray(values, dtype=np.float32).ravel(), self._tables()
         codes = np.empty(len(flat), dtype=np.uint8)
         for start in range(0, len(flat), _AT_ONCE):
-            codes[start : start + _AT_ONCE] = self._look_up(flat[start : start + _AT_ONCE])
+            codes[start : start + _AT_ONCE] = self._look_up(flat[start : start + _AT_ONCE], *tables)
         return codes.reshape(values.shape)
 
-    def _look_up(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def _look_up(
+        self, values: NDArray[np.float32], cells: NDArray[np.uint8], edges: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
         """The upper half of a float's bits tells its cell, but for one comparison where an edge lies among the floats
         that share the half; where several do, the edges are searched."""
-        cells, edges = self._tables
         upper = values.view(np.uint16)[_UPPER_HALF::2].astype(np.intp)
         codes = cells[upper]
         codes += values >= edges[upper]
@@ -90,7 +91,6 @@ class FeatureProfile(Document):
         codes[np.isnan(values)] = MISSING_CODE
         return codes
 
-    @cached_property
     def _tables(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """By the upper half of a float's bits: the lowest cell of such floats (``_OPEN`` if more than two),
         and the edge between it and the next one (NaN where there is none); each of shape (65536,)."""
@@ -109,7 +109,9 @@ class FeatureProfile(Document):
 
     def count(self, codes: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
         """Rows a cell, shape ``(len(counts),)``, and the number of missing ones."""
-        found = np.bincount(codes.ravel(), minlength=MISSING_CODE + 1)
+        flat, found = codes.ravel(), np.zeros(MISSING_CODE + 1, dtype=np.int64)
+        for start in range(0, len(flat), _AT_ONCE):  # bincount makes eight bytes of each
+            found += np.bincount(flat[start : start + _AT_ONCE], minlength=MISSING_CODE + 1)
         return found[: len(self.counts)], int(found[MISSING_CODE])
 
 
