@@ -27,7 +27,7 @@ from shared.audit.model import Denial, Origin
 from shared.idempotency.model import Claim
 from shared.platform.errors import Denied, DomainError, Unavailable
 from shared.platform.patience import answering_within
-from shared.platform.telemetry import get_logger
+from shared.platform.telemetry import get_logger, log_at_once
 from shared.users.model import Caller, Deactivated, Role
 
 _DATABASE_SECONDS: Final = 10.0  # a statement without an answer after these is given up
@@ -242,14 +242,8 @@ async def _answer(
     finally:
         structlog.contextvars.unbind_contextvars("request_id")
     elapsed_ms = round((time.perf_counter() - started) * 1000, 3)
-    _log.info(
-        REQUEST,
-        function=entry.name,
-        status=response.status_code,
-        duration_ms=elapsed_ms,
-        request_id=origin.request_id,
-        **outcome,
-    )
+    line = {"function": entry.name, "status": response.status_code, "duration_ms": elapsed_ms, **outcome}
+    log_at_once("http", REQUEST, {**line, "request_id": origin.request_id})
     return response
 
 

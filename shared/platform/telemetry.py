@@ -6,6 +6,7 @@ or secrets. Fields travel as ``extra`` attributes of the log record, so that Ope
 
 import logging
 from functools import cache
+from typing import Any
 
 import structlog
 
@@ -32,6 +33,15 @@ def configure_logging(level: str) -> None:
 def get_logger(area: str) -> structlog.stdlib.BoundLogger:
     """The logger of one area of the app, for example ``http`` or ``training``."""
     return structlog.stdlib.get_logger(f"{_LOGGER_NAME}.{area}")
+
+
+def log_at_once(area: str, event: str, fields: dict[str, Any]) -> None:
+    """An information record with ``fields``, without looking for the code that logs: half the cost, for the line that
+    every request leaves.
+    """
+    logger = logging.getLogger(f"{_LOGGER_NAME}.{area}")
+    if logger.isEnabledFor(logging.INFO):
+        logger.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, event, (), None, None, fields))
 
 
 def start_exporting(connection_string: str) -> None:

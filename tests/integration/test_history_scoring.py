@@ -20,7 +20,9 @@ from shared.features.plan import FeaturePlan
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database
+from shared.platform.errors import Conflict
 from shared.registry.service import RegistryService
+from shared.scoring.prepared import Answer
 from shared.scoring.service import ScoringService
 from shared.training.artifact_store import write_artifact
 from tests.fixtures.artifacts import packed_model
@@ -68,9 +70,12 @@ class Served:
         self.blobs = blobs
         self.artifact = packed_model(frame, CONFIG)
         self.plan = FeaturePlan.model_validate_json(self.artifact.files["plan.json"])
-        self.scoring = ScoringService(
-            database, blobs, RegistryService(database), AlertService(database, utc_now), utc_now
-        )
+        self.scoring = self.worker()
+
+    def worker(self, duplicate_window: timedelta = timedelta(0)) -> ScoringService:
+        """Scoring as a worker of its own has it."""
+        registry, alerts = RegistryService(self.database), AlertService(self.database, utc_now)
+        return ScoringService(self.database, self.blobs, registry, alerts, utc_now, duplicate_window=duplicate_window)
 
     async def promote(self) -> None:
         """Put the model in production."""
@@ -178,3 +183,20 @@ async def remembered(database: Database) -> int:
         row = await cursor.fetchone()
     assert row is not None
     return int(row["n"])
+
+
+async def test_a_transaction_that_is_sent_again_is_not_history_again(served: Served) -> None:
+    """Neither it nor another one under its id: history keeps what was scored, and so does what comes later see it."""
+    worker = served.worker(timedelta(hours=1))
+    rows = [as_request(row) for row in transactions().to_dicts()[:6]]
+    first = [await worker.score(row, model_id=None, explain=False) for row in rows]
+    before = await remembered(served.database)
+    later = [{**row, "time": (utc_now() - timedelta(minutes=1)).isoformat(), "shop": "z"} for row in rows]
+    again = await asyncio.gather(
+        *(worker.score(row, model_id=None, explain=False) for row in [*rows, *later]), return_exceptions=True
+    )
+    assert [answer.prediction.id for answer in again[:6] if isinstance(answer, Answer)] == [
+        answer.prediction.id for answer in first
+    ]
+    assert [type(refusal) for refusal in again[6:]] == [Conflict] * 6
+    assert await remembered(served.database) == before
