@@ -8,7 +8,7 @@ from typing import IO, Any, Final, TypeVar
 import azure.functions as func
 from pydantic import BaseModel, ValidationError
 
-from functions.requests import invalid, refuse_nul
+from functions.requests import invalid, media_type_of, refuse_nul
 from shared.datasets.model import FileOptions
 from shared.platform.errors import UnsupportedMedia, invalid_field
 
@@ -20,12 +20,6 @@ RAW_TYPES: Final = (
     "application/gzip", "application/x-gzip", "application/zip", "application/x-zip-compressed",
     "application/octet-stream",
 )  # fmt: skip
-
-
-def media_type_of(request: func.HttpRequest) -> str:
-    """The content type in lower case, without its parameters."""
-    content_type: str = request.headers.get("content-type", "")
-    return content_type.partition(";")[0].strip().lower()
 
 
 async def read_file(

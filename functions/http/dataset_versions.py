@@ -6,8 +6,8 @@ import azure.durable_functions as df
 
 from functions.answers.datasets import DATASET, VERSION, VERSION_UPLOADS, Removed, dataset_in_short, removed
 from functions.endpoint import Call, Reply, endpoint
-from functions.file_bodies import media_type_of, read_file
-from functions.requests import PageQuery, read_body
+from functions.file_bodies import read_file
+from functions.requests import PageQuery, media_type_of, read_body
 from shared.datasets.model import Dataset, NewVersion, UploadedVersion
 from shared.datasets.versions import Version
 from shared.platform.errors import Conflict

@@ -15,8 +15,8 @@ from functions.answers.datasets import (
     dataset_in_short,
 )
 from functions.endpoint import Call, Reply, endpoint
-from functions.file_bodies import media_type_of, read_file
-from functions.requests import NEWEST_FIRST, PageQuery, read_body
+from functions.file_bodies import read_file
+from functions.requests import NEWEST_FIRST, PageQuery, media_type_of, read_body
 from shared.datasets.model import (
     Dataset,
     DatasetFilter,
