@@ -1,6 +1,7 @@
 """Scoring over HTTP beside its rivals, in one session: requests a second and latencies at 1, 8 and 32 connections.
 
-    python -m benchmarks.serving [--seconds 6] [--connections 1 8 32] [--modes default always]
+    python -m benchmarks.serving [--seconds 6] [--connections 1 8 32] [--modes default always] [--rounds 3]
+    python -m benchmarks.serving --rows 10000000
 
 The product runs in the development host, one worker process, with a PostgreSQL of its own whose fsync and synchronous
 commit are on; its model has 200 trees of depth 6 over 30 numbers and came through the product. Every row is stored
@@ -13,6 +14,9 @@ FastAPI that scores and does nothing else. They take turns with the product, so 
 Every request has a transaction id of its own. After each run the rows in the table are compared with the answers:
 requests that were in flight when the run ended may be stored without having been answered. One more run looks at every
 answer: each prediction id that was acknowledged must be in the table, once.
+
+With ``--rows`` the product is measured alone, ``--rounds`` runs with an empty table and as many with so many rows of the
+last 30 days in it, about 1.5 KB each.
 """
 
 import argparse
@@ -25,6 +29,7 @@ import psycopg
 from benchmarks.serving_load import Load, load
 from benchmarks.serving_product import Product, start
 from benchmarks.serving_rivals import Rival, rivals
+from benchmarks.serving_scale import scale
 from devhost.console import Failure
 
 _WARM_UP_SECONDS = 2.0
@@ -47,8 +52,12 @@ def main() -> int:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--modes", nargs="+", choices=["default", "always"], default=["default", "always"])
     parser.add_argument("--rounds", type=int, default=1, help="of which the one with the median rate is shown")
+    parser.add_argument("--rows", type=int, help="compare an empty table with one of so many rows")
     options = parser.parse_args()
     try:
+        if options.rows:
+            scale(options.rows, options.connections, options.seconds, options.rounds)
+            return 0
         for mode in options.modes:
             _mode(mode, options.connections, options.seconds, options.rounds)
     except Failure as failure:
