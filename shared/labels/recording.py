@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Final
 from uuid import UUID
 
@@ -34,10 +33,15 @@ Result = tuple[Outcome, int]
 
 @dataclass(frozen=True, slots=True)
 class _Resolved:
-    """The predictions that ids stand for, and those predictions as events, a mapping a plan."""
+    """The predictions that ids stand for, and those predictions as events, a mapping a plan.
+
+    :ivar ambiguous: transactions with too many predictions.
+    :ivar unknown: prediction ids that stand for nothing, in no archive either.
+    """
 
     targets: dict[Target, list[UUID]] = field(default_factory=dict)
     ambiguous: set[Target] = field(default_factory=set)
+    unknown: set[UUID] = field(default_factory=set)
     found: dict[UUID, Found] = field(default_factory=dict)
     events: list[Events] = field(default_factory=list)
 
@@ -59,7 +63,6 @@ class LabelRecorder:
         plans = await self._scoring.history_plans()
         slices = [asked[first : first + _SLICE] for first in range(0, len(asked), _SLICE)]
         resolved = [await self._resolve({target for target, _ in part}, plans) for part in slices]
-        archived = set(await self._archived.months())
         results: list[Result] = []
         counts: Counter[str] = Counter()
         async with self._database.transaction() as conn:
@@ -68,11 +71,11 @@ class LabelRecorder:
             for part, which in zip(slices, resolved, strict=True):
                 waiting = await repository.take_pending(conn, which.targets)
                 new = [(target, label) for target, label in part if label is not None]
-                found = await self._settle(conn, [*waiting, *new], which, plans, following, archived)
+                found = await self._settle(conn, [*waiting, *new], which, plans, following)
                 counts.update(outcome.value for outcome, _ in found)
                 results += found[len(waiting) :]
-            await self._telling.told(conn, following)
             if counts.keys() - _LEAVE_NOTHING:
+                await self._telling.told(conn, following)
                 sources = sorted({label.source for _, label in asked if label is not None and label.source is not None})
                 await audit.record(
                     conn, origin, caller, action="LABEL", resource_type="prediction", resource_id=None,
@@ -86,9 +89,17 @@ class LabelRecorder:
         async with self._database.connection() as conn:
             found = await repository.find(conn, ids, with_input=bool(plans)) if ids else []
             by_id: dict[Target, list[UUID]] = {one.id: [one.id] for one in found}
-            of_transactions = await repository.find_of_transactions(
-                conn, transactions, limit=MAX_PREDICTIONS + 1, with_input=bool(plans)
+            of_transactions = (
+                await repository.find_of_transactions(
+                    conn, transactions, limit=MAX_PREDICTIONS + 1, with_input=bool(plans)
+                )
+                if transactions
+                else []
             )
+        unknown = {one for one in targets if isinstance(one, UUID) and one not in by_id}
+        if unknown:
+            archived = await self._archived.months()
+            unknown -= {one for one, at in ids.items() if month_of(at) in archived}
         by_transaction: dict[Target, list[UUID]] = {}
         for one in of_transactions:
             assert one.transaction_id is not None
@@ -98,6 +109,7 @@ class LabelRecorder:
         return _Resolved(
             targets={**by_id, **{one: ids for one, ids in by_transaction.items() if one not in ambiguous}},
             ambiguous=ambiguous,
+            unknown=unknown,
             found={one.id: one for one in every},
             events=await self._telling.encode(plans, every),
         )
@@ -109,29 +121,25 @@ class LabelRecorder:
         which: _Resolved,
         plans: Sequence[OnlinePlan],
         following: Collection[OnlinePlan],
-        archived: Collection[date],
     ) -> list[Result]:
         ledgers = await repository.ledgers(conn, which.found.values()) if which.found else {}
         settled = settle(ledgers, [(label, which.targets.get(target, ())) for target, label in labels])
         if settled.entries:
-            await repository.record(conn, settled.entries, which.found)
+            await repository.record(conn, settled.entries, settled.changed, which.found)
         if settled.changed:
-            await repository.set_known(conn, settled.changed, which.found)
             for plan, events in zip(plans, which.events, strict=True):
                 if plan in following:
                     await self._telling.tell(conn, plan, events, settled.changed)
         outcomes = zip(labels, settled.outcomes, strict=True)
-        results = [found or _without(target, which, archived) for (target, _), found in outcomes]
+        results = [found or _without(target, which) for (target, _), found in outcomes]
         waits = [one for one, (outcome, _) in zip(labels, results, strict=True) if outcome is Outcome.PENDING]
         if waits:
             await repository.keep_pending(conn, waits)
         return results
 
 
-def _without(target: Target, which: _Resolved, archived: Collection[date]) -> Result:
-    """What comes of a label without any prediction: a transaction may be scored, an archived month may come back."""
+def _without(target: Target, which: _Resolved) -> Result:
+    """What comes of a label without any prediction: it may yet be scored, or come back from an archive."""
     if target in which.ambiguous:
         return Outcome.AMBIGUOUS, 0
-    if isinstance(target, UUID) and ((at := created_at(target)) is None or month_of(at) not in archived):
-        return Outcome.UNKNOWN, 0
-    return Outcome.PENDING, 0
+    return (Outcome.UNKNOWN if target in which.unknown else Outcome.PENDING), 0

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from shared.labels.ledger import Entry, Known, Ledger, Told
 from shared.labels.model import RecordedLabel
-from shared.platform.database import Connection, Row, scalar
+from shared.platform.database import Connection, Row
 from shared.platform.queries import queries
 
 _SQL = queries("labels")
@@ -88,8 +88,10 @@ def _told(row: Row) -> Told:
     return Told(row["is_fraud"], row["labeled_at"], row["source"], row["recorded_at"], row["recorded_by"])
 
 
-async def record(conn: Connection, entries: Sequence[Entry], predictions: Mapping[UUID, Found]) -> None:
-    """Keep what was told."""
+async def record(
+    conn: Connection, entries: Sequence[Entry], known: Mapping[UUID, Known], predictions: Mapping[UUID, Found]
+) -> None:
+    """Keep what was told, and set what is known now."""
     parameters = {
         "prediction_ids": [entry.prediction_id for entry in entries],
         "created": [predictions[entry.prediction_id].created_at for entry in entries],
@@ -100,19 +102,12 @@ async def record(conn: Connection, entries: Sequence[Entry], predictions: Mappin
         "recorded": [entry.label.recorded_at for entry in entries],
         "recorded_by": [entry.label.recorded_by for entry in entries],
         "previous": [entry.previous for entry in entries],
+        "known_ids": list(known),
+        "known_created": [predictions[prediction].created_at for prediction in known],
+        "known_labels": [state.is_fraud for state in known.values()],
+        "known_since": [state.since for state in known.values()],
     }
     await conn.execute(_SQL["record_labels"], parameters)
-
-
-async def set_known(conn: Connection, known: Mapping[UUID, Known], predictions: Mapping[UUID, Found]) -> None:
-    """Set what is known of predictions."""
-    parameters = {
-        "ids": list(known),
-        "created": [predictions[prediction].created_at for prediction in known],
-        "labels": [state.is_fraud for state in known.values()],
-        "since": [state.since for state in known.values()],
-    }
-    await conn.execute(_SQL["set_known"], parameters)
 
 
 async def keep_pending(conn: Connection, labels: Iterable[tuple[Target, Told]]) -> None:
@@ -147,11 +142,6 @@ async def try_pending(conn: Connection, limit: int) -> set[Target]:
 async def forget_pending(conn: Connection, before: datetime) -> int:
     """Remove what has waited since before a moment; returns how many labels that were."""
     return (await conn.execute(_SQL["forget_pending"], {"before": before})).rowcount
-
-
-async def last_label(conn: Connection) -> int:
-    """The number of the newest label, 0 before the first."""
-    return scalar(await (await conn.execute(_SQL["get_last_label"])).fetchone(), "id")
 
 
 async def list_untold(conn: Connection, *, after: int, limit: int) -> list[Untold]:

@@ -35,10 +35,10 @@ class HistoryTelling:
         inputs = {one.id: one.transaction for one in found if one.transaction is not None}
         return [await asyncio.to_thread(_events, plan, inputs) for plan in plans]
 
-    async def following(self, conn: Connection, plans: Iterable[OnlinePlan]) -> list[OnlinePlan]:
+    async def following(self, conn: Connection, plans: Sequence[OnlinePlan]) -> list[OnlinePlan]:
         """Those of the plans whose layout knows every label so far; the turn must be held."""
-        last = await repository.last_label(conn)
-        return [plan for plan in plans if await self._history.labels_told(conn, _layout(plan)) >= last]
+        known = await self._history.following(conn, [_layout(plan) for plan in plans])
+        return [plan for plan, follows in zip(plans, known, strict=True) if follows]
 
     async def tell(self, conn: Connection, plan: OnlinePlan, events: Events, changed: Mapping[UUID, Known]) -> None:
         """Set what is known of predictions in one layout."""
@@ -50,9 +50,9 @@ class HistoryTelling:
 
     async def told(self, conn: Connection, plans: Iterable[OnlinePlan]) -> None:
         """These layouts know every label so far; the turn must be held."""
-        last = await repository.last_label(conn)
-        for plan in plans:
-            await self._history.told_labels(conn, _layout(plan), last)
+        layouts = [_layout(plan) for plan in plans]
+        if layouts:
+            await self._history.told_labels(conn, layouts)
 
     async def catch_up(self, plan: OnlinePlan) -> int:
         """Tell a layout what it has missed, slice by slice; returns how many labels that were."""
@@ -73,7 +73,7 @@ class HistoryTelling:
                 await self._history.take_label_turn(conn)
                 # A label that came since then is behind ``after``, and told with what follows.
                 await self.tell(conn, plan, events, changed)
-                await self._history.told_labels(conn, layout, after)
+                await self._history.told_labels(conn, [layout], after)
             told += len(untold)
 
 

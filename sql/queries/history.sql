@@ -74,11 +74,20 @@ SELECT labels_told
 FROM history_layouts
 WHERE id = %(layout)s::smallint;
 
+-- name: list_following
+-- Those of some layouts whose events know every label so far.
+SELECT id
+FROM history_layouts
+WHERE id = ANY(%(layouts)s::smallint[])
+  AND labels_told >= (SELECT coalesce(max(id), 0) FROM prediction_labels);
+
 -- name: advance_labels_told
--- A layout's events know more labels; never fewer.
+-- The events of layouts know the labels up to one, or all there are; never fewer than before.
 UPDATE history_layouts
-SET labels_told = greatest(labels_told, %(until)s)
-WHERE id = %(layout)s::smallint;
+SET labels_told = greatest(
+    labels_told, coalesce(%(until)s::bigint, (SELECT max(id) FROM prediction_labels), 0)
+)
+WHERE id = ANY(%(layouts)s::smallint[]);
 
 -- name: copy_events
 -- Store a chunk of a backfill; the order of the columns is that of the records.

@@ -37,27 +37,28 @@ FROM unnest(%(ids)s::uuid[], %(created)s::timestamptz[]) AS asked (id, created_a
 JOIN predictions AS p ON p.id = asked.id AND p.created_at = asked.created_at;
 
 -- name: record_labels
--- Keep labels, in the order in which they are given.
-INSERT INTO prediction_labels (
-    prediction_id, prediction_created_at, model_id, is_fraud, labeled_at, source, recorded_at, recorded_by, previous
+-- Keep labels, in the order in which they are given, and set what is known of predictions now.
+WITH recorded AS (
+    INSERT INTO prediction_labels (
+        prediction_id, prediction_created_at, model_id, is_fraud, labeled_at, source, recorded_at, recorded_by, previous
+    )
+    SELECT
+        prediction_id, prediction_created_at, model_id, is_fraud, labeled_at, source, recorded_at, recorded_by, previous
+    FROM unnest(
+        %(prediction_ids)s::uuid[], %(created)s::timestamptz[], %(model_ids)s::uuid[], %(labels)s::boolean[],
+        %(labeled)s::timestamptz[], %(sources)s::text[], %(recorded)s::timestamptz[], %(recorded_by)s::uuid[],
+        %(previous)s::boolean[]
+    ) WITH ORDINALITY AS label (
+        prediction_id, prediction_created_at, model_id, is_fraud, labeled_at, source, recorded_at, recorded_by,
+        previous, place
+    )
+    ORDER BY place
 )
-SELECT prediction_id, prediction_created_at, model_id, is_fraud, labeled_at, source, recorded_at, recorded_by, previous
-FROM unnest(
-    %(prediction_ids)s::uuid[], %(created)s::timestamptz[], %(model_ids)s::uuid[], %(labels)s::boolean[],
-    %(labeled)s::timestamptz[], %(sources)s::text[], %(recorded)s::timestamptz[], %(recorded_by)s::uuid[],
-    %(previous)s::boolean[]
-) WITH ORDINALITY AS label (
-    prediction_id, prediction_created_at, model_id, is_fraud, labeled_at, source, recorded_at, recorded_by, previous,
-    place
-)
-ORDER BY place;
-
--- name: set_known
--- Set what is known of predictions.
 UPDATE predictions AS p
 SET actual_label = known.is_fraud, labeled_at = known.since
-FROM unnest(%(ids)s::uuid[], %(created)s::timestamptz[], %(labels)s::boolean[], %(since)s::timestamptz[])
-    AS known (id, created_at, is_fraud, since)
+FROM unnest(
+    %(known_ids)s::uuid[], %(known_created)s::timestamptz[], %(known_labels)s::boolean[], %(known_since)s::timestamptz[]
+) AS known (id, created_at, is_fraud, since)
 WHERE p.id = known.id AND p.created_at = known.created_at;
 
 -- name: keep_pending
@@ -111,11 +112,6 @@ RETURNING transaction_id, prediction_id;
 -- Labels that have waited since before a moment will not be needed any more.
 DELETE FROM pending_labels
 WHERE recorded_at < %(before)s;
-
--- name: get_last_label
--- The number of the newest label.
-SELECT coalesce(max(id), 0) AS id
-FROM prediction_labels;
 
 -- name: list_untold
 -- The predictions of the labels that follow a number, oldest first, with what is known of them now.

@@ -357,12 +357,17 @@ async def test_rows_are_found_one_by_one_however_many_there_are(desk: Desk) -> N
         await conn.execute("ANALYZE predictions")
         cursor = await conn.execute("SELECT id, created_at FROM predictions WHERE created_at < '2026-03-01'")
         some = await cursor.fetchall()
-    asked = {"ids": [row["id"] for row in some], "created": [row["created_at"] for row in some]}
-    asked |= {"labels": [True] * len(some), "since": asked["created"]}
+    ids, created = [row["id"] for row in some], [row["created_at"] for row in some]
+    nothing = ("prediction_ids", "model_ids", "labels", "labeled", "sources", "recorded", "recorded_by", "previous")
+    known = {"known_ids": ids, "known_created": created, "known_labels": [True] * len(ids), "known_since": created}
+    asked = {
+        "read_known": {"ids": ids, "created": created},
+        "record_labels": {**{name: [] for name in (*nothing, "created")}, **known},
+    }
     async with desk.database.transaction() as conn:
         await HistoryStore.take_label_turn(conn)
-        for name in ("read_known", "set_known"):
-            cursor = await conn.execute("EXPLAIN (ANALYZE, TIMING OFF) " + queries("labels")[name], asked)
+        for name, parameters in asked.items():
+            cursor = await conn.execute("EXPLAIN (ANALYZE, TIMING OFF) " + queries("labels")[name], parameters)
             plan = "\n".join(row["QUERY PLAN"] for row in await cursor.fetchall())
             assert re.findall(r"Seq Scan on predictions_2026_0[1-6] .*loops=[1-9]", plan) == []
             assert len(re.findall(r"Index Scan .* on predictions_2026_0[12] .*loops=[1-9]", plan)) == 2

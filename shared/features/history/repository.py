@@ -87,9 +87,15 @@ async def labels_told(conn: Connection, layout: int) -> int:
     return scalar(row, "labels_told")
 
 
-async def advance_labels_told(conn: Connection, layout: int, until: int) -> None:
-    """Move that number forward, never back."""
-    await conn.execute(_SQL["advance_labels_told"], {"layout": layout, "until": until})
+async def list_following(conn: Connection, layouts: Sequence[int]) -> set[int]:
+    """Those of the layouts whose events know every label so far."""
+    cursor = await conn.execute(_SQL["list_following"], {"layouts": list(layouts)})
+    return {row["id"] for row in await cursor.fetchall()}
+
+
+async def advance_labels_told(conn: Connection, layouts: Sequence[int], until: int | None) -> None:
+    """Move that number forward, never back; to the newest label without ``until``."""
+    await conn.execute(_SQL["advance_labels_told"], {"layouts": list(layouts), "until": until})
 
 
 async def copy(conn: Connection, records: bytes) -> None:

@@ -171,9 +171,15 @@ class HistoryStore:
         """The layout's events know the rows of ``prediction_labels`` up to this id."""
         return await repository.labels_told(conn, await self.layout_id(conn, layout))
 
-    async def told_labels(self, conn: Connection, layout: EventLayout, until: int) -> None:
-        """The layout's events know the rows of ``prediction_labels`` up to ``until`` now."""
-        await repository.advance_labels_told(conn, await self.layout_id(conn, layout), until)
+    async def following(self, conn: Connection, layouts: Sequence[EventLayout]) -> list[bool]:
+        """Which layouts know every row of ``prediction_labels``; the label turn must be held."""
+        ids = [await self.layout_id(conn, layout) for layout in layouts]
+        found = await repository.list_following(conn, ids) if ids else set()
+        return [layout in found for layout in ids]
+
+    async def told_labels(self, conn: Connection, layouts: Sequence[EventLayout], until: int | None = None) -> None:
+        """The layouts' events know the rows of ``prediction_labels`` up to ``until``, or all of them, now."""
+        await repository.advance_labels_told(conn, [await self.layout_id(conn, layout) for layout in layouts], until)
 
     async def set_labels(
         self,
