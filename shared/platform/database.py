@@ -182,9 +182,11 @@ class Database:
         conn.used_at = monotonic()
         if conn.stale:
             self._kwargs["prepare_threshold"] = _UNPREPARED
-        if conn.suspect or conn.broken:
-            await self._renew(conn)
-        await self._pool.putconn(conn)
+        try:
+            if conn.suspect or conn.broken:
+                await self._renew(conn)
+        finally:
+            await self._pool.putconn(conn)
 
     async def _check(self, conn: PoolConnection) -> None:
         """Return when the connection works; one in use a moment ago works unless the server has said goodbye since."""

@@ -3,8 +3,10 @@
 from math import exp
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from xml.etree import ElementTree
 
+import httpx
 import polars as pl
 import psycopg
 import pytest
@@ -128,23 +130,23 @@ def test_online_scores_equal_scores_of_the_batch_features(
 
 
 def test_predictions_are_listed_by_cursor(app: RunningApp, live: dict[str, Any], frame: pl.DataFrame) -> None:
-    """Newest first, each once, over as many pages as it takes."""
+    """Newest first, each once, over as many pages as it takes; those of one transaction alone, too."""
     with app.client("analyst") as client:
-        made = [
-            flow.data(
-                client.post("predict", json={"transaction": {**flow.transaction(frame, 1), "transaction_id": "one"}})
-            )
-            for _ in range(5)
-        ]
-        seen, cursor = [], None
-        while True:
-            query = {"transaction_id": "one", "page_size": 2, **({"cursor": cursor} if cursor else {})}
+        made = []
+        for number in range(5):
+            posted = {**flow.transaction(frame, 1), "transaction_id": f"listed-{number}"}
+            made.append(flow.data(client.post("predict", json={"transaction": posted}))["prediction_id"])
+        seen: list[str] = []
+        cursor = None
+        while len(seen) < len(made):
+            query = {"model_id": live["id"], "page_size": 2, **({"cursor": cursor} if cursor else {})}
             answer = client.get("predictions", params=query).json()
             seen += [row["prediction_id"] for row in answer["data"]]
             cursor = answer["meta"]["pagination"]["next_cursor"]
-            if cursor is None:
-                break
-    assert seen == [answer["prediction_id"] for answer in reversed(made)]
+        alone = client.get("predictions", params={"transaction_id": "listed-3"}).json()
+    assert seen[: len(made)] == made[::-1]
+    assert [row["prediction_id"] for row in alone["data"]] == [made[3]]
+    assert alone["meta"]["pagination"]["next_cursor"] is None
 
 
 def test_a_transaction_that_fits_only_the_new_model_is_scored_by_it(
@@ -154,12 +156,17 @@ def test_a_transaction_that_fits_only_the_new_model_is_scored_by_it(
     renamed = frame.rename({"amount": "total"})
     with app.client("scientist") as client:
         successor = flow.trained_model(client, renamed, "other-columns")
-        old, new = flow.transaction(frame, 1), flow.transaction(renamed, 1)
-        assert flow.data(client.post("predict", json={"transaction": old}))["model_id"] == live["id"]
+        assert _model_of(client, flow.transaction(frame, 1)) == live["id"]
         flow.promote(client, successor)
-        assert flow.data(client.post("predict", json={"transaction": new}))["model_id"] == successor
+        assert _model_of(client, flow.transaction(renamed, 1)) == successor
         flow.data(client.post(f"models/{successor}/rollback", json={"reason": "the test says so"}))
-        assert flow.data(client.post("predict", json={"transaction": old}))["model_id"] == live["id"]
+        assert _model_of(client, flow.transaction(frame, 1)) == live["id"]
+
+
+def _model_of(client: httpx.Client, transaction: dict[str, Any]) -> str:
+    """The model that scores such a transaction now; another one every time, which nobody has had an answer to."""
+    answer = client.post("predict", json={"transaction": {**transaction, "transaction_id": str(uuid4())}})
+    return str(flow.data(answer)["model_id"])
 
 
 @pytest.mark.parametrize(
@@ -191,7 +198,8 @@ def test_unknown_categories_and_extra_fields_are_scored(
     app: RunningApp, live: dict[str, Any], frame: pl.DataFrame
 ) -> None:
     """A new merchant or a new field is no reason to refuse a customer."""
-    posted = {**flow.transaction(frame, 1), "merchant_id": "never seen before", "campaign": "winter"}
+    changes = {"transaction_id": "unknown", "merchant_id": "never seen before", "campaign": "winter"}
+    posted = {**flow.transaction(frame, 1), **changes}
     with app.client("machine") as client:
         assert flow.data(client.post("predict", json={"transaction": posted}))["prediction_id"]
 
@@ -204,10 +212,9 @@ def test_a_promotion_takes_effect_with_the_next_request(
         job_id = flow.start_training(client, live["feature_set_id"], "successor", hyperparameters={"n_estimators": 10})
         successor = flow.wait(client, f"training/jobs/{job_id}")["model_id"]
         flow.promote(client, successor)
-        body = {"transaction": flow.transaction(frame, 1)}
-        assert flow.data(client.post("predict", json=body))["model_id"] == successor
+        assert _model_of(client, flow.transaction(frame, 1)) == successor
         flow.data(client.post(f"models/{successor}/rollback", json={"reason": "the test says so"}))
-        assert flow.data(client.post("predict", json=body))["model_id"] == live["id"]
+        assert _model_of(client, flow.transaction(frame, 1)) == live["id"]
 
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "sparkov_test.parquet"
