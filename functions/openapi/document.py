@@ -16,7 +16,7 @@ from functions.answers.envelope import ContinuedMeta, ErrorAnswer, Meta, PagedMe
 from functions.endpoint import ENDPOINTS, Endpoint
 from functions.openapi.schemas import Schema, Schemas
 from functions.requests import PageQuery
-from functions.responses import status_of
+from functions.responses import described, status_of
 from shared.platform.errors import (
     Conflict,
     DomainError,
@@ -28,6 +28,7 @@ from shared.platform.errors import (
     Unauthenticated,
     Unavailable,
     UnsupportedMedia,
+    invalid_field,
 )
 from shared.users.model import Role
 
@@ -44,7 +45,6 @@ _WHY: Final[Mapping[int, str]] = {
     413: "More bytes, rows or columns than the limit.",
     415: "A content type that is not read here.",
     422: "Readable and wrong: each field is told with its reason.",
-    429: "Too many requests; slow down.",
     500: "Something failed on our side; the request id finds it in the logs.",
     503: "Something this depends on is away, or the queue is full: try again later.",
 }
@@ -58,9 +58,25 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 _ERROR_HEADERS: Final[Mapping[int, tuple[str, ...]]] = {
     401: ("WWW-Authenticate",),
-    429: ("Retry-After",),
+    409: ("Retry-After",),
     503: ("Retry-After",),
 }
+_REFUSALS: Final = dict(
+    described(error)
+    for error in (
+        Malformed("the body is not JSON: unexpected end of data: line 1 column 1 (char 0)"),
+        Unauthenticated("a bearer token is required"),
+        Forbidden("the role analyst may not do this"),
+        NotFound("no model has this id", target="model_id"),
+        Conflict("the feature set is PROCESSING; it must be COMPLETED", target="feature_set_id"),
+        TooLarge("the body may have at most 1048576 bytes"),
+        UnsupportedMedia("the body must be application/json"),
+        invalid_field("page_size", "Input should be less than or equal to 100"),
+        Unavailable("the database is not reachable", target="database"),
+        RuntimeError("told to nobody"),
+    )
+)
+_EXAMPLE_META: Final = {"timestamp": "2026-01-31T09:30:00.000000Z", "request_id": "checkout-4711"}
 _DESCRIPTION: Final = """
 Scoring of e-commerce transactions, and everything around the models that do it.
 
@@ -239,10 +255,11 @@ def _meta(query: type[BaseModel] | None) -> type:
 
 def _error(status: int, schemas: Schemas) -> Schema:
     names = ("X-Request-Id", *_ERROR_HEADERS.get(status, ()))
+    content = {"schema": schemas.of("out", ErrorAnswer), "example": {"error": _REFUSALS[status], "meta": _EXAMPLE_META}}
     return {
         "description": _WHY[status],
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
-        "content": {"application/json": {"schema": schemas.of("out", ErrorAnswer)}},
+        "content": {"application/json": content},
     }
 
 

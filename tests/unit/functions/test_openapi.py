@@ -71,7 +71,8 @@ def test_a_schema_is_one(name: str) -> None:
 
 
 def _examples() -> list[tuple[str, dict[str, Any], Any]]:
-    found = []
+    errors = [answer["content"]["application/json"] for answer in DOCUMENT["components"]["responses"].values()]
+    found = [("error", part["schema"], part["example"]) for part in errors]
     for operation_id, operation in OPERATIONS.items():
         answers = [answer.get("content", {}) for answer in operation["responses"].values()]
         for content in (operation.get("requestBody", {}).get("content", {}), *answers):
