@@ -3,12 +3,14 @@
 import io
 import time
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import polars as pl
 import psycopg
 import pytest
 
+from devhost.keys import load_keys
 from shared.platform.blobs import BlobStore
 from shared.platform.database import Database
 from tests.fixtures import flow
@@ -115,3 +117,21 @@ def test_cancelled_and_refused(serving: RunningApp) -> None:
         assert refused.status_code == 422
         assert {"field": "amount", "message": "the file has no such column"} in refused.json()["error"]["details"]
         assert client.post("scoring/jobs", json={}).status_code == 422
+
+
+def test_a_job_that_nobody_works_on_is_taken_up(serving: RunningApp) -> None:
+    """As after a worker that died between the row and the start of its orchestration."""
+    frame = pl.DataFrame({"amount": [1.5, 2.5], "kind": ["card", "bank"]})
+    job_id = uuid4()
+    with serving.client("scientist") as client:
+        dataset = flow.upload(client, frame, "orphaned")
+        with psycopg.connect(serving.database_url, autocommit=True) as conn:
+            conn.execute(
+                "INSERT INTO scoring_jobs (id, model_id, source, source_id, orchestration_id, created_at) "
+                "SELECT %s, id, 'dataset', %s, %s, now() - interval '1 hour' FROM ml_models",
+                (job_id, dataset["id"], f"scoring-{job_id}"),
+            )
+        key = load_keys(serving.state / "host").master
+        url = f"{serving.url}/admin/functions/resume_orphaned_work"
+        assert httpx.post(url, headers={"x-functions-key": key}, json={}).status_code == 202
+        assert flow.wait(client, f"scoring/jobs/{job_id}")["rows_scored"] == 2

@@ -1,6 +1,7 @@
 """Whole files scored by the stages of a job: the same as one by one, stored once, with a result for each row."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from shared.alerts.service import AlertService
 from shared.audit.model import Origin
-from shared.datasets.model import DatasetLimits, upload_path
+from shared.datasets.model import DatasetLimits, NewDataset, upload_path
 from shared.datasets.service import DatasetService
 from shared.features.config import FeatureConfig
 from shared.platform.blobs import BlobMissing, BlobStore
@@ -62,9 +63,9 @@ class Jobs:
         self.scoring = ScoringService(
             database, blobs, RegistryService(database), AlertService(database, utc_now), utc_now
         )
-        datasets = DatasetService(database, blobs, utc_now, LIMITS)
+        self.datasets = DatasetService(database, blobs, utc_now, LIMITS)
         models, history = self.scoring.models, self.scoring.history
-        self.service = ScoringJobService(database, blobs, datasets, models, history, utc_now)
+        self.service = ScoringJobService(database, blobs, self.datasets, models, history, utc_now)
         self.stages = ScoringJobStages(
             database, blobs, models, history, utc_now, LIMITS, slice_rows=200, history_slice_rows=30
         )
@@ -84,6 +85,20 @@ class Jobs:
         """A job of an upload."""
         body = ScoringJobRequest(upload_id=await self.uploaded(content), **request)
         return await self.service.create(body, **self._who)
+
+    async def dataset(self, frame: pl.DataFrame) -> UUID:
+        """A registered file."""
+        buffer = BytesIO()
+        frame.write_parquet(buffer)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield buffer.getvalue()
+
+        return (await self.datasets.create(NewDataset(name="orders"), chunks(), **self._who)).id
+
+    async def of_dataset(self, dataset_id: UUID) -> ScoringJob:
+        """A job of a dataset."""
+        return await self.service.create(ScoringJobRequest(dataset_id=dataset_id), **self._who)
 
     async def cancel(self, job_id: UUID) -> ScoringJob:
         """Somebody cancels the job."""
@@ -106,7 +121,7 @@ class Jobs:
         async with self.database.connection() as conn:
             cursor = await conn.execute(
                 "SELECT id, model_id, transaction_id, input_features, fraud_score, is_fraud, confidence, explanation, "
-                "latency_ms, created_at FROM predictions ORDER BY transaction_id"
+                "latency_ms, cells, created_at FROM predictions ORDER BY transaction_id"
             )
             return await cursor.fetchall()
 
@@ -153,7 +168,8 @@ async def test_equals_single_transactions(jobs: Jobs, written: Any) -> None:
         assert row["input_features"]["features"] == alone["input_features"]["features"]
         sent, received = row["input_features"]["transaction"], alone["input_features"]["transaction"]
         assert {**sent, "time": None} == {**received, "time": None}
-        for name in ("fraud_score", "is_fraud", "confidence"):
+        assert row["cells"] is not None
+        for name in ("fraud_score", "is_fraud", "confidence", "cells"):
             assert row[name] == alone[name]
 
 
@@ -332,6 +348,21 @@ async def test_what_is_known_at_once_is_refused_at_once(jobs: Jobs, origin: Orig
             await jobs.service.create(ScoringJobRequest(**source), caller=system, origin=origin)
     with pytest.raises(ValueError, match="either"):
         ScoringJobRequest(dataset_id=uuid4(), upload_id=uuid4())
+
+
+async def test_a_dataset_is_scored_unless_it_is_deleted(jobs: Jobs) -> None:
+    """The registered file is the source, and stays; its labels are not part of what is stored."""
+    frame = orders(50)
+    await registered(jobs.database, jobs.blobs, packed_model(frame, PLAIN))
+    dataset_id = await jobs.dataset(frame)
+    job = await jobs.run(await jobs.of_dataset(dataset_id))
+    assert (job.status, job.rows_scored) == (JobStatus.COMPLETED, 50)
+    assert all("is_fraud" not in row["input_features"]["transaction"] for row in await jobs.stored())
+    assert (await jobs.run(await jobs.of_dataset(dataset_id))).rows_scored == 50
+    async with jobs.database.connection() as conn:
+        await conn.execute("UPDATE datasets SET status = 'ARCHIVED'")
+    with pytest.raises(Conflict):
+        await jobs.of_dataset(dataset_id)
 
 
 async def test_stored_predictions_are_explained_when_read(jobs: Jobs) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from shared.audit import service as audit
 from shared.audit.model import Origin
-from shared.datasets.model import upload_path
+from shared.datasets.model import DatasetStatus, upload_path
 from shared.datasets.service import DatasetService
 from shared.features.history.store import HistoryStore
 from shared.platform.blobs import BlobMissing, BlobStore
@@ -59,7 +59,7 @@ class ScoringJobService:
 
         :raises InvalidContent: no such dataset or upload, or a dataset of which no row fits the model.
         :raises TooLarge: the upload has more bytes than the limit.
-        :raises Conflict: no model is in production, or the named one is not in use.
+        :raises Conflict: no model is in production, the named one is not in use, or the dataset is deleted.
         :raises NotFound: no model has this id.
         :raises Unavailable: the model cannot be loaded.
         """
@@ -73,6 +73,8 @@ class ScoringJobService:
                 dataset = await self._datasets.get(source_id)
             except NotFound as error:
                 raise invalid_field("dataset_id", "no dataset has this id") from error
+            if dataset.status is not DatasetStatus.ACTIVE:
+                raise Conflict(f"the dataset is {dataset.status.value}; it must be ACTIVE", target="dataset_id")
             require_columns(model.plan, {column.name: column.type for column in dataset.schema_.columns})
         else:
             await self._require_upload(source_id)
