@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from infra.checks.bicep import Fault, File, read_all
-from infra.checks.names import check_modules, check_names, check_parameter_files
+from infra.checks.names import check_members, check_modules, check_names, check_parameter_files
 from infra.checks.policy import check_policy
 from infra.checks.properties import check_resources
 from infra.checks.settings import check_settings
@@ -19,6 +19,7 @@ INFRA: Final = Path(__file__).resolve().parents[1]
 CHECKS: Final[tuple[Check, ...]] = (
     check_names,
     check_modules,
+    check_members,
     check_parameter_files,
     check_resources,
     check_policy,

@@ -151,6 +151,8 @@ class Deriver:
             )
             if readonly:
                 continue
+            if entry["key"] == "":  # any other property: what has a name is what is meant
+                continue
             path = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", entry["key"])]
             described = self._old_type(module, entry["type"], annotations.get(attribute, ""))
             self._put(result, path, described, required=bool(rule.get("required")) and not discriminates)

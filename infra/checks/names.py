@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from infra.checks.bicep import Fault, File, Module, Resource
 from infra.checks.expressions import Call, Expression, Loop, Member, Name, Object, Other, parts_of, walk
 
+_OF_A_MODULE = {"name", "scope", "params", "dependsOn"}
+
 # The functions of the language that are used here; another one is added when it is needed.
 FUNCTIONS = frozenset(
     {
@@ -47,6 +49,8 @@ def check_modules(files: Mapping[str, File]) -> Iterator[Fault]:
             if target is None:
                 yield Fault(file.name, module.line, f"there is no {module.path}")
                 continue
+            for key in sorted(module.body.entries.keys() - _OF_A_MODULE):
+                yield Fault(file.name, module.body.lines[key], f"a module has no property {key}")
             given = module.body.entries.get("params")
             if isinstance(given, Object):
                 yield from _parameters(file.name, given, target, module.name)
@@ -55,6 +59,45 @@ def check_modules(files: Mapping[str, File]) -> Iterator[Fault]:
         for value, _ in _expressions(file):
             for part in walk(value):
                 yield from _output(files, file, part)
+
+
+def check_members(files: Mapping[str, File]) -> Iterator[Fault]:
+    """``x.y`` names a member that x has, where x is an object or a loop over objects that stand in the file."""
+    for file in files.values():
+        declarations: list[Resource | Module] = [*file.resources.values(), *file.modules.values()]
+        for value, _ in _expressions(file):
+            yield from _members(file, value, {})
+        for declared in declarations:
+            if declared.bound:
+                [source] = declared.around if isinstance(declared.around, list) else [None]
+                yield from _members(file, declared.body, {declared.bound[0]: _element(file, source)})
+
+
+def _members(file: File, value: Expression, bound: Mapping[str, set[str]]) -> Iterator[Fault]:
+    if isinstance(value, Loop):
+        bound = {**bound, value.variables[0]: _element(file, value.source)}
+    if isinstance(value, Member) and isinstance(value.of, Name):
+        name = value.of.name
+        parameter, variable = file.parameters.get(name), file.variables.get(name)
+        known = bound.get(name, set())
+        if not known and parameter is not None and not parameter.kind.endswith("[]"):
+            known = set(parameter.members)
+        elif not known and isinstance(variable, Object):
+            known = set(variable.entries)
+        if known and value.name not in known:
+            yield Fault(file.name, value.line, f"{name} has no {value.name}")
+    for part in parts_of(value):
+        yield from _members(file, part, bound)
+
+
+def _element(file: File, source: Expression) -> set[str]:
+    """The members that every object of a list has; nothing where they are not known."""
+    if isinstance(source, Name) and source.name in file.parameters:
+        return set(file.parameters[source.name].members)
+    listed = file.variables.get(source.name) if isinstance(source, Name) else source
+    if not isinstance(listed, list) or not all(isinstance(part, Object) for part in listed):
+        return set()
+    return set.intersection(*(set(part.entries) for part in listed if isinstance(part, Object)))
 
 
 def check_parameter_files(files: Mapping[str, File]) -> Iterator[Fault]:

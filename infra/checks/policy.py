@@ -72,6 +72,23 @@ SCHEDULER_ROLES: Final = {
 }
 ENDPOINTS: Final = Counter({"blob": 2, "queue": 1, "table": 1, "vault": 1})
 
+# What the rules are held against besides what a parameter file says itself.
+OPTIONS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"durableProvider": "scheduler", "frontDoor": True},
+    {
+        "app": {
+            "plan": "premium",
+            "instanceMemoryMB": 4096,
+            "maximumInstances": 10,
+            "alwaysReadyHttp": 3,
+            "alwaysReadyDurable": 0,
+            "httpConcurrency": 100,
+            "zoneRedundant": True,
+        }
+    },
+)
+
 # The specification's "Database Configuration", field by field; it is production's.
 SPECIFIED: Final = {
     "properties.version": "15",
@@ -95,9 +112,9 @@ def check_policy(files: Mapping[str, File]) -> Iterator[Fault]:
     for name, file in files.items():
         if not file.is_parameters:
             continue
-        for options in ({}, {"durableProvider": "scheduler", "frontDoor": True}):
+        for options in OPTIONS:
             resources = deployed(files, name, **options)
-            roles = ROLES | (SCHEDULER_ROLES if options else {})
+            roles = ROLES | (SCHEDULER_ROLES if options.get("durableProvider") == "scheduler" else {})
             for fault in (
                 *_rules(resources),
                 *_roles(resources, roles),

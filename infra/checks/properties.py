@@ -39,10 +39,10 @@ def _resource(file: File, resource: Resource) -> Iterator[Fault]:
         yield Fault(file.name, resource.line, message)
     if "name" not in resource.body.entries:
         yield Fault(file.name, resource.line, f"{resource.name} has no name")
-    if resource.existing:
-        return
     if resource.type.count("/") > 1 and "parent" not in resource.body.entries:
         yield Fault(file.name, resource.line, f"{resource.name} has no parent")
+    if resource.existing:
+        return
     own = {key: value for key, value in resource.body.entries.items() if key not in _OF_THE_LANGUAGE}
     body = Object(own, resource.body.lines, resource.body.line)
     yield from _Checker(file, resource.line).model(body, {"model": known["model"]}, resource.name)
@@ -115,7 +115,7 @@ class _Checker:
             inside = replace(self, line=value.lines[key])
             if key in model["properties"]:
                 yield from inside.value(part, model["properties"][key], f"{place}.{key}")
-            elif "" not in model["properties"]:  # the empty name stands for any other
+            else:
                 yield inside._fault(f"{place} has no property {key}")
         if not kind.get("partial"):
             for key in model["required"]:

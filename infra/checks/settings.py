@@ -16,6 +16,26 @@ NOT_SET_IN_AZURE: Final = {
     "OIDC_JWKS_URL": "the issuer's discovery document names its keys",
     "DASK_SCHEDULER_ADDRESS": "the app trains; a cluster is named with the parameter settings",
 }
+# What the Functions host, its worker and the Azure libraries read.
+OF_THE_HOST: Final = frozenset(
+    {
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+        "AZURE_CLIENT_ID",
+        "AzureFunctionsJobHost__extensions__durableTask__hubName",
+        "AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionStringName",
+        "AzureFunctionsJobHost__extensions__durableTask__storageProvider__type",
+        "AzureWebJobsStorage__accountName",
+        "AzureWebJobsStorage__clientId",
+        "AzureWebJobsStorage__credential",
+        "DURABLE_TASK_SCHEDULER_CONNECTION_STRING",
+        "ENABLE_ORYX_BUILD",
+        "FUNCTIONS_EXTENSION_VERSION",
+        "FUNCTIONS_WORKER_RUNTIME",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "SCM_DO_BUILD_DURING_DEPLOYMENT",
+    }
+)
 _PLACE: Final = "modules/function-app.bicep"
 
 
@@ -30,6 +50,10 @@ def check_settings(files: Mapping[str, File]) -> Iterator[Fault]:
     keys = given.entries.keys() if isinstance(given, Object) else set()
     for name in sorted(keys - fields.keys()):
         yield Fault(_PLACE, 1, f"the app does not read {name}")
+    others = [files[_PLACE].variables.get(f"{of}Settings") for of in ("host", "premium", "scheduler")]
+    read = {name for other in others if isinstance(other, Object) for name in other.entries}
+    for name in sorted(read ^ OF_THE_HOST):
+        yield Fault(_PLACE, 1, f"{name} is {'not a setting of the host' if name in read else 'not provided'}")
     for name, field in fields.items():
         unset = field.is_required() or field.default in (None, frozenset())
         if unset and name not in keys and name not in NOT_SET_IN_AZURE:

@@ -1,6 +1,7 @@
 """The Bicep files hold, and each kind of mistake in them is caught."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ import pytest
 from infra.checks.__main__ import INFRA, faults
 from infra.checks.bicep import File, read, read_all
 from infra.checks.deployed import deployed
+from infra.checks.expressions import Expression, Object, parts_of
+from infra.checks.names import check_modules
 from infra.checks.policy import SPECIFIED
-from infra.checks.properties import table
+from infra.checks.properties import check_resources, table
 from infra.checks.settings import events_named
+from tests.infra.mistakes import MISTAKES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,244 +31,6 @@ def test_nothing_is_wrong(files: dict[str, File]) -> None:
     assert [str(fault) for fault in faults(files)] == []
 
 
-# file, what stands there, what a mistake would write, what is said about it
-MISTAKES = {
-    "a brace too few": ("modules/identity.bicep", "  tags: tags\n}", "  tags: tags\n", "syntax"),
-    "wrong enumeration": (
-        "modules/postgres.bicep",
-        "createMode: 'Default'",
-        "createMode: 'Normal'",
-        "cannot be 'Normal'",
-    ),
-    "wrong enumeration of a parameter": (
-        "modules/storage.bicep",
-        "@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GZRS'])",
-        "@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_3ZRS'])",
-        "cannot be 'Standard_3ZRS'",
-    ),
-    "wrong enumeration behind a condition": (
-        "modules/storage.bicep",
-        "? 'Standard_LRS' : 'Standard_ZRS'",
-        "? 'Standard_LRS' : 'Standard_XRS'",
-        "cannot be 'Standard_XRS'",
-    ),
-    "required property missing": (
-        "modules/key-vault.bicep",
-        "    tenantId: tenant().tenantId\n",
-        "",
-        "lacks the required property tenantId",
-    ),
-    "required property of a list's element missing": (
-        "modules/function-app.bicep",
-        "              metricName: 'CpuPercentage'\n",
-        "",
-        "lacks the required property metricName",
-    ),
-    "unknown property": (
-        "modules/postgres.bicep",
-        "autoGrow: 'Enabled'\n    }\n    backup",
-        "autogrow: 'Enabled'\n    }\n    backup",
-        "has no property autogrow",
-    ),
-    "text for a truth value": (
-        "modules/function-app.bicep",
-        "httpsOnly: true",
-        "httpsOnly: 'true'",
-        "is bool, not 'true'",
-    ),
-    "unknown kind of a polymorphic object": (
-        "modules/alerts.bicep",
-        "'Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria'",
-        "'Microsoft.Azure.Monitor.WebTestCriteria'",
-        "cannot be a Microsoft.Azure.Monitor.WebTestCriteria",
-    ),
-    "deprecated API version": (
-        "modules/storage.bicep",
-        "Microsoft.Storage/storageAccounts@2025-06-01' = {\n  name: dataAccountName",
-        "Microsoft.Storage/storageAccounts@2019-06-01' = {\n  name: dataAccountName",
-        "is used as of 2025-06-01, not 2019-06-01",
-    ),
-    "service that does not exist": (
-        "modules/durable-scheduler.bicep",
-        "Microsoft.DurableTask/schedulers@",
-        "Microsoft.DurableTask/brokers@",
-        "Microsoft.DurableTask/brokers is not in the table",
-    ),
-    "child without parent": (
-        "modules/postgres.bicep",
-        "  parent: server\n  name: 'shadowhubble'",
-        "  name: 'shadowhubble'",
-        "database has no parent",
-    ),
-    "undeclared name": ("modules/identity.bicep", "location: location", "location: region", "region is not declared"),
-    "unused parameter": ("modules/identity.bicep", "  tags: tags\n", "", "tags is declared and not used"),
-    "unknown function": ("modules/storage.bicep", "guid(container.id", "uuid(container.id", "uuid is not a function"),
-    "no description": (
-        "modules/network.bicep",
-        "@description('Region.')\nparam location",
-        "param location",
-        "location has no description",
-    ),
-    "module parameter missing": (
-        "main.bicep",
-        "    retentionInDays: logRetentionDays\n",
-        "",
-        "monitoring is not given retentionInDays",
-    ),
-    "unknown module parameter": (
-        "main.bicep",
-        "    uploadAddresses: uploadAddresses\n",
-        "    uploadAdresses: uploadAddresses\n",
-        "storage has no parameter uploadAdresses",
-    ),
-    "module that is not there": (
-        "main.bicep",
-        "'modules/alerts.bicep'",
-        "'modules/alarms.bicep'",
-        "there is no modules/alarms.bicep",
-    ),
-    "output that is not there": (
-        "main.bicep",
-        "network.outputs.appSubnetId",
-        "network.outputs.subnetId",
-        "network has no output subnetId",
-    ),
-    "output of an optional module that is not there": (
-        "main.bicep",
-        "front!.outputs.frontDoorId",
-        "front!.outputs.id",
-        "front has no output id",
-    ),
-    "member of a parameter missing": (
-        "prod.bicepparam",
-        "  readReplica: false\n",
-        "",
-        "database.readReplica of main.bicep is missing",
-    ),
-    "value that a parameter cannot have": (
-        "staging.bicepparam",
-        "highAvailability: 'ZoneRedundant'",
-        "highAvailability: 'Zonal'",
-        "highAvailability cannot be 'Zonal'",
-    ),
-    "public access to the database": (
-        "modules/postgres.bicep",
-        "publicNetworkAccess: 'Disabled'",
-        "publicNetworkAccess: 'Enabled'",
-        "properties.network.publicNetworkAccess must be 'Disabled'",
-    ),
-    "public access to the accounts": (
-        "modules/storage.bicep",
-        "publicNetworkAccess: 'Disabled'",
-        "publicNetworkAccess: 'Enabled'",
-        "hostAccount: properties.publicNetworkAccess must be 'Disabled'",
-    ),
-    "public blobs": (
-        "modules/storage.bicep",
-        "allowBlobPublicAccess: false",
-        "allowBlobPublicAccess: true",
-        "allowBlobPublicAccess must be False",
-    ),
-    "account keys": (
-        "modules/storage.bicep",
-        "allowSharedKeyAccess: false",
-        "allowSharedKeyAccess: true",
-        "allowSharedKeyAccess must be False",
-    ),
-    "account keys by default": (
-        "modules/storage.bicep",
-        "    allowSharedKeyAccess: false\n",
-        "",
-        "allowSharedKeyAccess must be False, and is None",
-    ),
-    "password sign-in": (
-        "modules/postgres.bicep",
-        "passwordAuth: 'Disabled'",
-        "passwordAuth: 'Enabled'",
-        "passwordAuth must be 'Disabled'",
-    ),
-    "deployment by password": (
-        "modules/function-app.bicep",
-        "properties: { allow: false }",
-        "properties: { allow: true }",
-        "allow must be False",
-    ),
-    "plain HTTP": ("modules/function-app.bicep", "httpsOnly: true", "httpsOnly: false", "httpsOnly must be True"),
-    "role assignment missing": (
-        "modules/storage.bicep",
-        "[roles.blobDataOwner, roles.queueDataContributor, roles.tableDataContributor]",
-        "[roles.blobDataOwner, roles.tableDataContributor]",
-        "nobody has the role Storage Queue Data Contributor on hostAccount",
-    ),
-    "role on too much": (
-        "modules/storage.bicep",
-        "  scope: container\n",
-        "  scope: dataAccount\n",
-        "is not among those needed",
-    ),
-    "private endpoint missing": (
-        "modules/storage.bicep",
-        "  { groupId: 'table', zoneId: tableZoneId }\n",
-        "",
-        "private endpoints are",
-    ),
-    "setting not provided": (
-        "modules/function-app.bicep",
-        "  OIDC_ISSUER: issuer\n",
-        "",
-        "OIDC_ISSUER is not provided",
-    ),
-    "setting that nobody reads": (
-        "modules/function-app.bicep",
-        "  OIDC_ISSUER: issuer\n",
-        "  OIDC_ISSUER: issuer\n  OIDC_TENANT: issuer\n",
-        "the app does not read OIDC_TENANT",
-    ),
-    "prepared statements that PgBouncer forgets": (
-        "modules/postgres.bicep",
-        "'pgbouncer.max_prepared_statements', value: '500'",
-        "'pgbouncer.max_prepared_statements', value: '0'",
-        "prepared statements need pgbouncer.max_prepared_statements",
-    ),
-    "no PgBouncer": (
-        "modules/postgres.bicep",
-        "  { name: 'pgbouncer.enabled', value: 'true' }\n",
-        "",
-        "pgbouncer.enabled must be 'true'",
-    ),
-    "older PostgreSQL than specified": (
-        "modules/postgres.bicep",
-        "version: '15'",
-        "version: '14'",
-        "the specification has properties.version '15'",
-    ),
-    "smaller server than specified": (
-        "prod.bicepparam",
-        "Standard_D4ds_v5",
-        "Standard_D2ds_v5",
-        "the specification has sku.name",
-    ),
-    "smaller disk than specified": (
-        "prod.bicepparam",
-        "storageSizeGB: 128",
-        "storageSizeGB: 64",
-        "the specification has properties.storage.storageSizeGB 128",
-    ),
-    "no copies of the backups": (
-        "prod.bicepparam",
-        "geoRedundantBackup: 'Enabled'",
-        "geoRedundantBackup: 'Disabled'",
-        "the specification has properties.backup.geoRedundantBackup",
-    ),
-    "standby in the same zone": (
-        "prod.bicepparam",
-        "highAvailability: 'ZoneRedundant'",
-        "highAvailability: 'SameZone'",
-        "the specification has properties.highAvailability.mode",
-    ),
-}
-
-
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_caught(files: dict[str, File], mistake: str) -> None:
     """One change to one file, and the checks say what it is."""
@@ -272,6 +38,37 @@ def test_a_mistake_is_caught(files: dict[str, File], mistake: str) -> None:
     assert right in files[name].source, "the mistake has no place any more"
     changed = {**files, name: read(name, files[name].source.replace(right, wrong))}
     assert said in "\n".join(map(str, faults(changed)))
+
+
+def _keys(value: Expression) -> Iterator[tuple[int, str]]:
+    """Line and name of each property of a body, but for tags, whose names are anybody's."""
+    if isinstance(value, Object):
+        for key, part in value.entries.items():
+            if key.isidentifier():
+                yield value.lines[key], key
+            if key != "tags":
+                yield from _keys(part)
+    else:
+        for part in parts_of(value):
+            yield from _keys(part)
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_a_misspelt_property_is_caught_wherever_it_stands(files: dict[str, File], offset: int) -> None:
+    """An X behind the name of any property of a resource or a module; a quarter of all in four turns of 40 each."""
+    places = [
+        (name, line, key)
+        for name, file in files.items()
+        for declared in [*file.resources.values(), *file.modules.values()]
+        for line, key in _keys(declared.body)
+    ]
+    assert len(places) > 600
+    for name, line, key in places[offset::16]:
+        lines = files[name].source.splitlines(keepends=True)
+        lines[line - 1] = re.sub(rf"\b{key}:", f"{key}X:", lines[line - 1], count=1)
+        changed = {**files, name: read(name, "".join(lines))}
+        found = [fault for check in (check_resources, check_modules) for fault in check({**changed})]
+        assert found, f"{name}:{line} {key}X"
 
 
 def test_the_specified_database_is_what_production_deploys(files: dict[str, File]) -> None:

@@ -12,6 +12,7 @@ from infra import smoke
 from infra.checks.__main__ import INFRA
 from infra.checks.bicep import File, read_all
 from infra.checks.deployed import deployed
+from infra.checks.policy import OPTIONS
 from shared.archiving.model import Archive
 from shared.datasets.model import upload_path
 from tests.fixtures.app import RunningApp
@@ -79,6 +80,18 @@ def test_lifecycle_rules_are_about_paths_of_the_app(files: dict[str, File]) -> N
     assert prefixes == ["uploads/", "archive/"]
     assert upload_path(uuid4()).startswith(prefixes[0])
     assert month.prefix.startswith(prefixes[1])
+
+
+def test_premium_is_another_plan_for_the_same_app(files: dict[str, File]) -> None:
+    """An App Service plan with autoscale, no Flex configuration, and every setting that the app has on Flex."""
+    flex, premium = (deployed(files, "prod.bicepparam", **options) for options in (OPTIONS[0], OPTIONS[2]))
+    of = {resource.symbol: resource for resource in premium if resource.file == "modules/function-app.bicep"}
+    assert of["serverPlan"].get("sku") == {"name": "P1v3", "tier": "PremiumV3", "capacity": 3}
+    assert of["app"].get("properties.functionAppConfig") is None
+    assert "autoscale" in of
+    assert "autoscale" not in {resource.symbol for resource in flex}
+    [plain] = [resource.get("properties") for resource in flex if resource.symbol == "configuration"]
+    assert plain.items() <= of["configuration"].get("properties").items()
 
 
 def test_azd_finds_the_template_and_the_app() -> None:
