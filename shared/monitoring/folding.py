@@ -20,7 +20,7 @@ from shared.alerts.model import Severity, Signal, Source
 from shared.alerts.service import AlertService
 from shared.monitoring import repository
 from shared.monitoring.reference import Reference, References
-from shared.monitoring.repository import HourCells
+from shared.monitoring.repository import Cells
 from shared.monitoring.rollup import FRAUD, GENUINE, Cube, Rollup
 from shared.platform.clock import Clock
 from shared.platform.database import Database, Row
@@ -157,28 +157,21 @@ class FoldService:
 
     async def _counted(self, reference: Reference, since: datetime, until: datetime) -> dict[datetime, Rollup]:
         """The predictions of a span, counted by hour."""
-        layout = reference.layout
+        width = reference.layout.cells.width
         async with self._database.connection() as conn:
-            hours = await repository.read_cells(conn, reference.model_id, since, until, layout.cells.width)
-        found = await asyncio.to_thread(
-            lambda: {each.hour: Rollup.of(layout, each.codes, each.scores, each.latencies) for each in hours}
-        )
-        if any(each.without for each in hours):
-            for each in await self._without_cells(reference, since, until):
-                found[each.hour] = Rollup.sum(layout, [found[each.hour], _rollup(reference, each)])
-        return found
-
-    async def _without_cells(self, reference: Reference, since: datetime, until: datetime) -> list[HourCells]:
-        """Predictions that were stored without cells, by the cells that their inputs have."""
-        width, after = reference.layout.cells.width, (since, UUID(int=0))
-        found: list[HourCells] = []
-        while True:
+            cells, without = await repository.read_cells(conn, reference.model_id, since, until, width)
+        found = await asyncio.to_thread(_by_hour, reference, cells)
+        after = since, UUID(int=0)
+        while without > 0:  # stored without cells: by those that their inputs have
             async with self._database.connection() as conn:
                 rows = await repository.read_inputs(conn, reference.model_id, after[0], until, width, after[1])
             if not rows:
-                return found
-            found += await asyncio.to_thread(_encoded, reference, rows)
-            after = rows[-1]["created_at"], rows[-1]["id"]
+                break
+            for hour, rollup in (await asyncio.to_thread(_by_hour_of_inputs, reference, rows)).items():
+                known = [found[hour]] if hour in found else []
+                found[hour] = Rollup.sum(reference.layout, [*known, rollup])
+            after, without = (rows[-1]["created_at"], rows[-1]["id"]), without - len(rows)
+        return found
 
     async def _fold_labels(self, reference: Reference) -> bool:
         """Some labels; whether there may be more."""
@@ -199,21 +192,28 @@ class FoldService:
         return True
 
 
-def _rollup(reference: Reference, hour: HourCells) -> Rollup:
-    return Rollup.of(reference.layout, hour.codes, hour.scores, hour.latencies)
-
-
-def _encoded(reference: Reference, rows: list[Row]) -> list[HourCells]:
-    codes = _codes(reference, [row["input_features"] for row in rows], [row["fraud_score"] for row in rows])
-    scores = np.array([row["fraud_score"] for row in rows])
-    latencies = np.array([-1 if row["latency_ms"] is None else row["latency_ms"] for row in rows], np.int32)
-    hours = np.array([_hour(row["created_at"]).timestamp() for row in rows])
-    return [
-        HourCells(
-            datetime.fromtimestamp(hour, UTC), codes[hours == hour], scores[hours == hour], latencies[hours == hour], 0
+def _by_hour(reference: Reference, cells: Cells) -> dict[datetime, Rollup]:
+    if not len(cells.hours):
+        return {}
+    order = np.argsort(cells.hours, kind="stable")
+    hours, starts = np.unique(cells.hours[order], return_index=True)
+    return {
+        datetime.fromtimestamp(hour * 3600, UTC): Rollup.of(
+            reference.layout, cells.codes[chosen], cells.scores[chosen], cells.latencies[chosen]
         )
-        for hour in np.unique(hours).tolist()
-    ]
+        for hour, chosen in zip(hours.tolist(), np.split(order, starts[1:]), strict=True)
+    }
+
+
+def _by_hour_of_inputs(reference: Reference, rows: list[Row]) -> dict[datetime, Rollup]:
+    scores = [row["fraud_score"] for row in rows]
+    cells = Cells(
+        np.array([int(row["created_at"].timestamp()) // 3600 for row in rows]),
+        _codes(reference, [row["input_features"] for row in rows], scores),
+        np.array(scores),
+        np.array([-1 if row["latency_ms"] is None else row["latency_ms"] for row in rows], np.int32),
+    )
+    return _by_hour(reference, cells)
 
 
 def _codes(reference: Reference, inputs: list[dict[str, Any]], scores: list[float]) -> "np.typing.NDArray[np.uint8]":

@@ -16,6 +16,8 @@ from shared.platform.queries import queries
 _SQL = queries("monitoring")
 _FIRST: Final = UUID(int=0)
 _INPUTS_AT_ONCE: Final = 5_000
+_HOUR_US: Final = 3_600_000_000
+_HOURS_TO_2000: Final = 262_968  # from 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +29,14 @@ class RollupCursor:
 
 
 @dataclass(frozen=True, slots=True)
-class HourCells:
-    """The predictions of one hour (or of its part within a span): shapes (n, width), (n,), (n,)."""
+class Cells:
+    """Some predictions: ``hours`` since 1970 UTC, ``codes``, ``scores`` and ``latencies`` of shapes (n,), (n, width),
+    (n,), (n,)."""
 
-    hour: datetime
+    hours: NDArray[np.int64]
     codes: NDArray[np.uint8]
     scores: NDArray[np.float64]
     latencies: NDArray[np.int32]
-    without: int
 
 
 async def _all(conn: Connection, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
@@ -84,19 +86,19 @@ async def next_bound(
     return max(row["full_at"], since + timedelta(microseconds=1)), False
 
 
-async def read_cells(conn: Connection, model_id: UUID, since: datetime, until: datetime, width: int) -> list[HourCells]:
-    """The predictions of a span, by hour."""
+async def read_cells(
+    conn: Connection, model_id: UUID, since: datetime, until: datetime, width: int
+) -> tuple[Cells, int]:
+    """The predictions of a span that carry cells of this width, and how many do not."""
     parameters = {"model_id": model_id, "since": since, "until": until, "width": width}
-    return [
-        HourCells(
-            row["hour"],
-            np.frombuffer(row["cells"] or b"", np.uint8).reshape(-1, width),
-            np.frombuffer(row["scores"] or b"", ">f8").astype(np.float64),
-            np.frombuffer(row["latencies"] or b"", ">i4").astype(np.int32),
-            row["without"],
-        )
-        for row in await _all(conn, "read_cells", parameters)
-    ]
+    row = (await _all(conn, "read_cells", parameters))[0]
+    cells = Cells(
+        np.frombuffer(row["times"] or b"", ">i8") // _HOUR_US + _HOURS_TO_2000,
+        np.frombuffer(row["cells"] or b"", np.uint8).reshape(-1, width),
+        np.frombuffer(row["scores"] or b"", ">f8").astype(np.float64),
+        np.frombuffer(row["latencies"] or b"", ">i4").astype(np.int32),
+    )
+    return cells, row["without"]
 
 
 async def read_inputs(

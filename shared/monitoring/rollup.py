@@ -29,6 +29,7 @@ UNKNOWN_LATENCY: Final = len(LATENCY_EDGES) + 1
 GENUINE, FRAUD = 0, 1
 _KEY_BYTES: Final = 8
 _DTYPES: Final = tuple(np.dtype(name) for name in ("<u1", "<u2", "<u4", "<i8"))
+_BOUNDS: Final = tuple((int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) for dtype in _DTYPES)
 _LEVEL: Final = 1  # of zlib: hours are written once and small anyway
 
 
@@ -204,7 +205,7 @@ class Rollup:
 def pack(values: Ints) -> bytes:
     """Integers in bytes: the number of their type, then deflated in the smallest type that holds them."""
     low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
-    number = next(n for n, dtype in enumerate(_DTYPES) if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max)
+    number = next(n for n, (least, most) in enumerate(_BOUNDS) if least <= low and high <= most)
     return bytes([number]) + zlib.compress(values.astype(_DTYPES[number]).tobytes(), _LEVEL)
 
 

@@ -70,16 +70,16 @@ SELECT horizon.until, (
 FROM horizon;
 
 -- name: read_cells
--- Predictions of a span by hour: cells, scores and latencies each as one value, and how many rows have no such cells.
+-- Predictions of a span as four values: times (microseconds since 2000 UTC), cells, scores and latencies, each row's bytes
+-- behind the others'. And how many rows have no such cells.
 SELECT
-    date_trunc('hour', created_at, 'UTC') AS hour,
+    string_agg(timestamptz_send(created_at), ''::bytea) FILTER (WHERE octet_length(cells) = %(width)s) AS times,
     string_agg(cells, ''::bytea) FILTER (WHERE octet_length(cells) = %(width)s) AS cells,
     string_agg(float8send(fraud_score), ''::bytea) FILTER (WHERE octet_length(cells) = %(width)s) AS scores,
     string_agg(int4send(coalesce(latency_ms, -1)), ''::bytea) FILTER (WHERE octet_length(cells) = %(width)s) AS latencies,
     count(*) FILTER (WHERE octet_length(cells) IS DISTINCT FROM %(width)s) AS without
 FROM predictions
-WHERE model_id = %(model_id)s AND created_at >= %(since)s AND created_at < %(until)s
-GROUP BY 1;
+WHERE model_id = %(model_id)s AND created_at >= %(since)s AND created_at < %(until)s;
 
 -- name: read_inputs_without_cells
 -- Predictions of a span that were stored without cells of this width, for their inputs to be looked at again.
@@ -142,8 +142,8 @@ FOR UPDATE;
 INSERT INTO prediction_rollups (model_id, hour, rows, counts, cube, score_sums, latencies)
 SELECT %(model_id)s, row.*
 FROM unnest(
-    %(hours)s::timestamptz[], %(rows)s::int[], %(counts)s::bytea[], %(cubes)s::bytea[], %(score_sums)s::bytea[],
-    %(latencies)s::bytea[]
+    %(hours)b::timestamptz[], %(rows)b::int[], %(counts)b::bytea[], %(cubes)b::bytea[], %(score_sums)b::bytea[],
+    %(latencies)b::bytea[]
 ) AS row (hour, rows, counts, cube, score_sums, latencies)
 ON CONFLICT (model_id, hour) DO UPDATE SET
     rows = excluded.rows, counts = excluded.counts, cube = excluded.cube, score_sums = excluded.score_sums,
@@ -160,7 +160,7 @@ FOR UPDATE;
 -- The labels of some hours of a model, in place of those that were there.
 INSERT INTO label_rollups (model_id, hour, cube)
 SELECT %(model_id)s, row.*
-FROM unnest(%(hours)s::timestamptz[], %(cubes)s::bytea[]) AS row (hour, cube)
+FROM unnest(%(hours)b::timestamptz[], %(cubes)b::bytea[]) AS row (hour, cube)
 ON CONFLICT (model_id, hour) DO UPDATE SET cube = excluded.cube;
 
 -- name: list_miscounted_hours
