@@ -64,6 +64,8 @@ class _Checker:
             case Call(function="union"):
                 for part in value.arguments:
                     yield from self.value(part, _without_required(kind), place)
+            case Call(function="filter"):
+                yield from self.value(value.arguments[0], kind, place)
             case Call():
                 return
             case Choice():

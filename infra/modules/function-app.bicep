@@ -127,6 +127,11 @@ var onlyFrontDoor = [
   }
 ]
 
+var alwaysReady = [
+  { name: 'http', instanceCount: alwaysReadyHttp }
+  { name: 'durable', instanceCount: alwaysReadyDurable }
+]
+
 resource serverPlan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: 'plan-${name}'
   location: location
@@ -175,10 +180,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
           scaleAndConcurrency: {
             instanceMemoryMB: instanceMemoryMB
             maximumInstanceCount: maximumInstances
-            alwaysReady: [
-              { name: 'http', instanceCount: alwaysReadyHttp }
-              { name: 'durable', instanceCount: alwaysReadyDurable }
-            ]
+            alwaysReady: filter(alwaysReady, group => group.instanceCount > 0)
             triggers: { http: { perInstanceConcurrency: httpConcurrency } }
           }
         }

@@ -38,6 +38,12 @@ MISTAKES = {
         "autogrow: 'Enabled'\n    }\n    backup",
         "has no property autogrow",
     ),
+    "unknown property of a filtered list": (
+        "modules/function-app.bicep",
+        "{ name: 'http', instanceCount: alwaysReadyHttp }",
+        "{ name: 'http', instances: alwaysReadyHttp }",
+        "has no property instances",
+    ),
     "text for a truth value": (
         "modules/function-app.bicep",
         "httpsOnly: true",
