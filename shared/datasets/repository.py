@@ -128,7 +128,9 @@ async def existing(conn: Connection, ids: Sequence[UUID]) -> set[UUID]:
 
 async def list_page(conn: Connection, which: DatasetFilter, page: Page) -> tuple[list[DatasetSummary], int]:
     """One page of the catalogue, and the number of datasets that the filters leave."""
-    name = None if which.name is None else which.name.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    filters = {**asdict(which), "name": name, "statuses": [status.value for status in which.statuses]}
-    rows, total = await _CATALOGUE.read(conn, filters, page)
+    filters = {**asdict(which), "statuses": [status.value for status in which.statuses]}
+    async with conn.transaction():
+        if which.search is not None:
+            await conn.execute(_SQL["prefer_indexes"])
+        rows, total = await _CATALOGUE.read(conn, filters, page)
     return [DatasetSummary.model_validate(row) for row in rows], total

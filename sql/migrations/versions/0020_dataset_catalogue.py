@@ -1,7 +1,8 @@
 """datasets.quality, a word index over the catalogue, and indexes that give its pages in each order.
 
 Reason: what is wrong with a dataset is found once, while its file is read, and belongs to its row. The catalogue is
-searched by words of name, description and column names. No extension is needed for that: a role without the right to
+searched by words of name, description and column names; what is long in a row is kept beside it, so that the rows
+that a search finds lie on few pages. No extension is needed for that: a role without the right to
 create one can still migrate. The pages' indexes hold every column that is filtered on, so a page far back is found
 without reading a row before it.
 """
@@ -20,7 +21,8 @@ depends_on = None
 COLUMN = """
 ALTER TABLE datasets ADD COLUMN IF NOT EXISTS quality jsonb;
 COMMENT ON COLUMN datasets.quality IS
-    'What was found wrong or worth knowing when the file was read, each finding with its severity'
+    'What was found wrong or worth knowing when the file was read, each finding with its severity';
+ALTER TABLE datasets SET (toast_tuple_target = 128)
 """
 
 # The words of name, description and column names; underscores and dots separate words, as they do in column names.
@@ -53,4 +55,4 @@ def downgrade() -> None:
     limit_waiting()
     for name in INDEXES:
         execute(f"DROP INDEX {name}")
-    execute("ALTER TABLE datasets DROP COLUMN quality")
+    execute("ALTER TABLE datasets RESET (toast_tuple_target); ALTER TABLE datasets DROP COLUMN quality")
