@@ -89,6 +89,10 @@ def test_an_explanation_adds_up_to_the_score(app: RunningApp, live: dict[str, An
     margin = answer["base_value"] + sum(answer["contributions"].values())
     assert 1 / (1 + exp(-margin)) == pytest.approx(answer["fraud_score"], abs=1e-4)
     assert 3 <= len(answer["reasons"]) <= 5
+    with app.client("machine") as client:
+        catalogue = flow.data(client.get("reason-codes"))
+    assert answer["reason_catalogue"] == catalogue["version"]
+    assert {reason["code"] for reason in answer["reasons"]} <= {entry["code"] for entry in catalogue["codes"]}
     strengths = [abs(reason["contribution"]) for reason in answer["reasons"]]
     assert strengths == sorted(strengths, reverse=True)
 
