@@ -6,7 +6,8 @@ Starts a private PostgreSQL with production's durability settings and a blob emu
 trees of depth 6 over 30 features without history. Each round copies the same finished rows into the empty table by as
 many connections as slices run side by side, in binary form and in text form, then runs the job. "slices" is what the
 orchestration fans out: read the slice from Blob, build vectors, predict, render JSON and cells, put the part of the
-result in Blob, COPY and commit. "job" has reading and cutting the file before it and joining the result behind it.
+result in Blob, COPY and commit. "job" has reading and cutting the file before it and joining the result behind it. The
+last line is a model that looks at the past: 40 history features of five entities, slices one after the other.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import numpy as np
 import polars as pl
 from psycopg.types.json import Jsonb
 
+from benchmarks import online_history
 from benchmarks.private_database import private_database
 from devhost import azurite
 from devhost.daemons import Daemon, free_port
@@ -36,14 +38,15 @@ from shared.features.batch import fit_plan, transform
 from shared.features.config import FeatureConfig
 from shared.features.fitting import column_type
 from shared.features.inference import infer_config
+from shared.features.plan import FeaturePlan
 from shared.monitoring.profile import build_profile, profile_scores
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database
+from shared.platform.queries import queries
 from shared.platform.xgboost_runtime import load_xgboost
 from shared.registry.service import RegistryService
 from shared.scoring import repository as predictions
-from shared.scoring.jobs import repository
 from shared.scoring.jobs.model import SLICE_ROWS, ScoringJobRequest
 from shared.scoring.jobs.reading import ROW
 from shared.scoring.jobs.rows import SliceScorer
@@ -75,7 +78,11 @@ def model_of(frame: pl.DataFrame, features: range = range(_FEATURES)) -> ModelAr
         excluded_columns=("label_known_at",),
     )
     plan = fit_plan(frame.lazy(), infer_config(DatasetSchema(columns=columns), config))
-    plan = plan.select(plan.feature_names[features.start : features.stop])
+    return packed(plan.select(plan.feature_names[features.start : features.stop]), frame)
+
+
+def packed(plan: FeaturePlan, frame: pl.DataFrame) -> ModelArtifact:
+    """200 trees of depth 6 over all features of a plan; three transactions in a hundred are flagged."""
     matrix = transform(plan, frame.lazy()).collect().to_numpy()
     xgb = load_xgboost()
     parameters = {"objective": "binary:logistic", "max_depth": 6, "eta": 0.05}
@@ -176,25 +183,27 @@ class Platform:
         await asyncio.gather(*(lane() for _ in range(_LANES)))
         return self.rows / (time.perf_counter() - started)
 
-    async def job(self, content: bytes) -> tuple[float, float]:
+    async def job(self, frame: pl.DataFrame) -> tuple[float, float]:
         """Rows a second of the slices, and of the whole job."""
         await self.empty()
+        buffer = BytesIO()
+        frame.write_parquet(buffer)
         upload_id = uuid4()
-        await self.blobs.upload_bytes(upload_path(upload_id), content)
+        await self.blobs.upload_bytes(upload_path(upload_id), buffer.getvalue())
         job = await self.jobs.create(
             ScoringJobRequest(upload_id=upload_id), caller=Caller(Role.ADMIN), origin=Origin("benchmark", None, None)
         )
         stages = self.jobs.stages
         started = time.perf_counter()
-        count = (await stages.prepare(job.id))["slices"]
-        cut = time.perf_counter()
-        for first in range(0, count, _WAVE):
-            await asyncio.gather(*(stages.score(job.id, number) for number in range(first, min(first + _WAVE, count))))
+        prepared = await stages.prepare(job.id)
+        cut, count, wave = time.perf_counter(), prepared["slices"], 1 if prepared["in_order"] else _WAVE
+        for first in range(0, count, wave):
+            await asyncio.gather(*(stages.score(job.id, number) for number in range(first, min(first + wave, count))))
         scored = time.perf_counter()
         await stages.finish(job.id)
         done = await self.jobs.get(job.id)
-        assert (done.status.value, done.rows_scored) == ("COMPLETED", self.rows), done
-        return self.rows / (scored - cut), self.rows / (time.perf_counter() - started)
+        assert (done.status.value, done.rows_scored) == ("COMPLETED", frame.height), done
+        return frame.height / (scored - cut), frame.height / (time.perf_counter() - started)
 
 
 async def finished_rows(platform: Platform, model_id: UUID, frame: pl.DataFrame) -> tuple[list[bytes], list[bytes]]:
@@ -208,7 +217,7 @@ async def finished_rows(platform: Platform, model_id: UUID, frame: pl.DataFrame)
         found, matrix = scorer.read(numbered.slice(first, SLICE_ROWS))
         assert matrix is not None
         binary.append(scorer.score(found, matrix).records)
-    statement = repository._SQL["copy_predictions"]
+    statement = queries("scoring_jobs")["copy_predictions"]
     await platform.copy(binary, statement)
     text = []
     for number in range(len(binary)):
@@ -222,20 +231,17 @@ async def finished_rows(platform: Platform, model_id: UUID, frame: pl.DataFrame)
     return binary, text
 
 
-async def run(rows: int, rounds: int) -> None:
+async def run(rows: int, history_rows: int, rounds: int) -> None:
     """Measure and print."""
-    history = generate(SampleConfig(rows=20_000, seed=7))
     frame = generate(SampleConfig(rows=rows, seed=8)).drop(_HIDDEN)
-    artifact = model_of(history)
-    buffer = BytesIO()
-    frame.write_parquet(buffer)
+    artifact = model_of(generate(SampleConfig(rows=20_000, seed=7)))
     async with private_database() as database, private_blobs() as blobs:
         model_id = await insert_model(database, blobs, artifact, "PRODUCTION")
         async with database.connection() as conn:
             await predictions.ensure_partitions(conn, utc_now(), 2)
         platform = Platform(database, blobs, rows)
         binary, text = await finished_rows(platform, model_id, frame)
-        statement = repository._SQL["copy_predictions"]
+        statement = queries("scoring_jobs")["copy_predictions"]
         as_text = statement.replace("(FORMAT binary)", "")
         print(
             f"{rows:,} rows of {sum(map(len, binary)) / rows:.0f} bytes, slices of {SLICE_ROWS:,}, {_LANES} at a time"
@@ -244,10 +250,20 @@ async def run(rows: int, rounds: int) -> None:
         table = []
         for number in range(1, rounds + 1):
             copied, copied_text = await platform.copy(binary, statement), await platform.copy(text, as_text)
-            sliced, whole = await platform.job(buffer.getvalue())
+            sliced, whole = await platform.job(frame)
             table.append((copied, copied_text, sliced, whole, sliced / copied))
             print(f"{number:<7}" + _line(table[-1]))
         print(f"{'median':<7}" + _line(tuple(median(column) for column in zip(*table, strict=True))))
+        if history_rows:
+            async with database.connection() as conn:
+                await conn.execute("UPDATE ml_models SET status = 'ARCHIVED'")
+            looking_back = packed(online_history.fitted_plan(), online_history.transactions(20_000, seed=7))
+            await insert_model(database, blobs, looking_back, "PRODUCTION")
+            platform = Platform(database, blobs, history_rows)
+            sliced, whole = await platform.job(online_history.transactions(history_rows, seed=9).drop("is_fraud"))
+            print(
+                f"with history, {history_rows:,} rows in order of time: {sliced:,.0f} in slices, {whole:,.0f} as a job"
+            )
 
 
 def _line(figures: tuple[float, ...]) -> str:
@@ -259,8 +275,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--history-rows", type=int, default=20_000, help="0 to leave it out")
     options = parser.parse_args()
-    asyncio.run(run(options.rows, options.rounds))
+    asyncio.run(run(options.rows, options.history_rows, options.rounds))
 
 
 if __name__ == "__main__":
