@@ -192,3 +192,20 @@ async def _open_causes(monitored: Monitored) -> list[Any]:
     async with monitored.database.connection() as conn:
         rows = await (await conn.execute("SELECT cause FROM alerts WHERE status = 'ACTIVE'")).fetchall()
     return [row["cause"] for row in rows]
+
+
+async def test_what_scoring_stores_is_what_is_counted(monitored: Monitored) -> None:
+    """The cells written while scoring are those that the stored input has, for unseen and missing values too."""
+    scoring = ScoringService(monitored.database, monitored.blobs, monitored.registry, monitored.alerts, utc_now)
+    rng = np.random.default_rng(6)
+    for transaction in some_transactions(rng, 25):
+        await scoring.score(transaction, model_id=None, explain=False)
+    async with monitored.database.connection() as conn:
+        rows = await (
+            await conn.execute("SELECT input_features, fraud_score, cells FROM predictions ORDER BY created_at, id")
+        ).fetchall()
+    reference = await monitored.reference()
+    made = reference.cells([row["input_features"] for row in rows], np.array([row["fraud_score"] for row in rows]))
+    assert [row["cells"] for row in rows] == made
+    later = utc_now() + timedelta(seconds=5)
+    assert await monitored.folding(now=later).fold(monitored.model_id) == 25
