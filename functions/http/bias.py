@@ -65,6 +65,11 @@ async def list_protected_attributes(call: Call) -> Reply:
     return Reply(await call.services.bias.list_attributes())
 
 
+async def _attribute(call: Call, attribute_id: UUID) -> Reply:
+    attributes = await call.services.bias.list_attributes()
+    return Reply(next(attribute for attribute in attributes if attribute.id == attribute_id))
+
+
 @endpoint(
     bp,
     "POST",
@@ -74,6 +79,7 @@ async def list_protected_attributes(call: Call) -> Reply:
     status=201,
     response=ProtectedAttribute,
     errors=(Conflict,),
+    idempotent=_attribute,
 )
 async def create_protected_attribute(call: Call) -> Reply:
     """Its groups are compared every day, alone and together with the other attributes."""

@@ -107,6 +107,8 @@ def test_no_answer_that_is_lost_makes_work_be_done_twice(own_app: RunningApp, tr
         client.post("create_dataset_version", f"datasets/{dataset['id']}/versions", files={"file": ("x.csv", csv)})
         limit = {"name": "lost", "metric": "psi", "operator": "gte", "threshold": 0.25}
         client.post("create_alert_rule", "alerts/rules", json=limit)
+        attribute = {"attribute_name": "lost", "column_name": "gender", "groups": ["F", "M"]}
+        client.post("create_protected_attribute", "bias/protected-attributes", json=attribute)
         first, second = trained
         baseline = {"metric": "recall", "operator": "gte", "threshold": 0.5}
         client.post("set_baselines", f"models/{first}/baselines", json={"baselines": [baseline]})
