@@ -18,11 +18,12 @@ _SITE: Final = "Microsoft.Web/sites"
 
 @dataclass(frozen=True)
 class Rule:
-    """Each resource of ``type`` has one of ``values`` at ``path``."""
+    """Each resource of ``type`` has one of ``values`` at ``path``, but for those that have something at ``unless``."""
 
     type: str
     path: str
     values: tuple[Any, ...]
+    unless: str = ""
 
 
 RULES: Final = (
@@ -34,7 +35,8 @@ RULES: Final = (
     Rule(_STORAGE, "properties.allowCrossTenantReplication", (False,)),
     Rule(_STORAGE, "properties.minimumTlsVersion", ("TLS1_2", "TLS1_3")),
     Rule(_STORAGE, "properties.supportsHttpsTrafficOnly", (True,)),
-    Rule(_STORAGE, "properties.publicNetworkAccess", ("Disabled",)),
+    # Open to named addresses (parameter uploadAddresses), with the default below.
+    Rule(_STORAGE, "properties.publicNetworkAccess", ("Disabled",), unless="properties.networkAcls.ipRules"),
     Rule(_STORAGE, "properties.networkAcls.defaultAction", ("Deny",)),
     Rule(f"{_STORAGE}/blobServices/containers", "properties.publicAccess", ("None",)),
     Rule(_VAULT, "properties.publicNetworkAccess", ("Disabled",)),
@@ -75,7 +77,21 @@ ENDPOINTS: Final = Counter({"blob": 2, "queue": 1, "table": 1, "vault": 1})
 # What the rules are held against besides what a parameter file says itself.
 OPTIONS: Final[tuple[dict[str, Any], ...]] = (
     {},
-    {"durableProvider": "scheduler", "frontDoor": True},
+    {
+        "durableProvider": "scheduler",
+        "frontDoor": True,
+        "uploadAddresses": ["203.0.113.0/24"],
+        "database": {
+            "skuName": "Standard_D4ds_v5",
+            "skuTier": "GeneralPurpose",
+            "storageSizeGB": 128,
+            "highAvailability": "SameZone",
+            "backupRetentionDays": 35,
+            "geoRedundantBackup": "Enabled",
+            "readReplica": True,
+            "pgbouncerPoolSize": 50,
+        },
+    },
     {
         "app": {
             "plan": "premium",
@@ -147,7 +163,7 @@ def _rules(resources: Sequence[Deployed]) -> Iterator[Fault]:
             yield Fault("main.bicep", 1, f"there is no {rule.type}")
         for resource in found:
             value = resource.get(rule.path)
-            if value not in rule.values:
+            if value not in rule.values and not (rule.unless and resource.get(rule.unless)):
                 allowed = " or ".join(map(repr, rule.values))
                 yield _fault(resource, f"{rule.path} must be {allowed}, and is {value!r}")
 

@@ -161,6 +161,26 @@ MISTAKES = {
         "publicNetworkAccess: 'Enabled'",
         "hostAccount: properties.publicNetworkAccess must be 'Disabled'",
     ),
+    "public access to the data account": (
+        "modules/storage.bicep",
+        "empty(uploadAddresses) ? 'Disabled' : 'Enabled'",
+        "'Enabled'",
+        "dataAccount: properties.publicNetworkAccess must be 'Disabled'",
+    ),
+    "addresses let in by default": (
+        "modules/storage.bicep",
+        "defaultAction: 'Deny'",
+        "defaultAction: 'Allow'",
+        "properties.networkAcls.defaultAction must be 'Deny'",
+    ),
+    "password sign-in on the replica": (
+        "modules/postgres.bicep",
+        "    storage: { autoGrow: 'Enabled' }\n    authConfig: {\n"
+        "      activeDirectoryAuth: 'Enabled'\n      passwordAuth: 'Disabled'",
+        "    storage: { autoGrow: 'Enabled' }\n    authConfig: {\n"
+        "      activeDirectoryAuth: 'Enabled'\n      passwordAuth: 'Enabled'",
+        "replica: properties.authConfig.passwordAuth must be 'Disabled'",
+    ),
     "public blobs": (
         "modules/storage.bicep",
         "allowBlobPublicAccess: false",

@@ -82,6 +82,19 @@ def test_lifecycle_rules_are_about_paths_of_the_app(files: dict[str, File]) -> N
     assert month.prefix.startswith(prefixes[1])
 
 
+def test_options_add_what_they_say(files: dict[str, File]) -> None:
+    """A read replica, Front Door before an app that takes nothing else, upload addresses on the data account alone."""
+    resources = deployed(files, "prod.bicepparam", **OPTIONS[1])
+    of = {(resource.file.rpartition("/")[2], resource.symbol): resource for resource in resources}
+    assert of["postgres.bicep", "replica"].get("properties.createMode") == "Replica"
+    assert of["storage.bicep", "dataAccount"].get("properties.networkAcls.ipRules") == [
+        {"action": "Allow", "value": "203.0.113.0/24"}
+    ]
+    assert of["storage.bicep", "hostAccount"].get("properties.publicNetworkAccess") == "Disabled"
+    assert of["front-door.bicep", "firewall"].get("properties.customRules.rules")[0]["ruleType"] == "RateLimitRule"
+    assert ("durable-scheduler.bicep", "taskHub") in of
+
+
 def test_premium_is_another_plan_for_the_same_app(files: dict[str, File]) -> None:
     """An App Service plan with autoscale, no Flex configuration, and every setting that the app has on Flex."""
     flex, premium = (deployed(files, "prod.bicepparam", **options) for options in (OPTIONS[0], OPTIONS[2]))
@@ -122,6 +135,8 @@ def test_every_alert_has_its_runbook(files: dict[str, File]) -> None:
     named = set(re.findall(r"^    name: '([a-z0-9-]+)'$", files["modules/alerts.bicep"].source, flags=re.MULTILINE))
     named |= set(re.findall(r"name: '\$\{name\}-([a-z]+)'", files["modules/alerts.bicep"].source))
     section = (ROOT / "docs/operations.md").read_text().partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    assert named > {"http-5xx", "slow-scoring", "queue-age", "failed-timers", "unavailable"}
+    assert named > {f"database-{what}" for what in ("cpu", "storage", "connections")}
     assert named == set(re.findall(r"^### (\S+)$", section, flags=re.MULTILINE))
 
 
