@@ -19,6 +19,7 @@ from functions.http import (
     lineage,
     models,
     monitoring,
+    performance,
     promotions,
     reasons,
     retraining,
@@ -38,6 +39,7 @@ from functions.timers import audit as audit_head
 from functions.timers import bias as bias_timers
 from functions.timers import drift as drift_timers
 from functions.timers import labels as label_timers
+from functions.timers import performance as performance_timers
 from functions.timers import retraining as retraining_timers
 from functions.timers import shadow as shadow_timers
 
@@ -59,6 +61,7 @@ for blueprint in (
     lineage.bp,
     models.bp,
     monitoring.bp,
+    performance.bp,
     promotions.bp,
     reasons.bp,
     retraining.bp,
@@ -80,6 +83,7 @@ for blueprint in (
     maintenance.bp,
     shadow_timers.bp,
     watchdog.bp,
+    performance_timers.bp,
     retraining_timers.bp,
     webhooks.bp,
 ):

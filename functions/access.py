@@ -86,6 +86,7 @@ ROUTES: Final[Mapping[tuple[str, str], Access]] = MappingProxyType(
         ("GET", "monitoring/drift"): EVERYONE,
         ("GET", "monitoring/drift/features"): EVERYONE,
         ("GET", "models/{model_id:guid}/drift-report"): EVERYONE,
+        ("GET", "monitoring/performance"): EVERYONE,
         ("GET", "bias/protected-attributes"): EVERYONE,
         ("POST", "bias/protected-attributes"): SCIENTISTS,
         ("PUT", "bias/protected-attributes/{attribute_id:guid}"): SCIENTISTS,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.monitoring.bias_service import BiasService
     from shared.monitoring.drift_service import DriftService
     from shared.monitoring.folding import FoldService
+    from shared.monitoring.performance_service import PerformanceService
     from shared.monitoring.reference import References
     from shared.monitoring.report.service import DriftReportService
     from shared.monitoring.windows import Windows
@@ -207,6 +208,7 @@ class Services:
         limits = RetrainingLimits(
             cool_down=timedelta(hours=self.settings.retraining_cool_down_hours),
             weekly_budget=self.settings.retraining_weekly_budget,
+            maturity_days=self.settings.label_maturity_days,
             minimum_labels=self.settings.retraining_minimum_labels,
             minimum_frauds=self.settings.retraining_minimum_frauds,
         )
@@ -348,6 +350,25 @@ class Services:
             utc_now,
             window=timedelta(days=self.settings.bias_window_days),
             maturity=timedelta(days=self.settings.label_maturity_days),
+        )
+
+    @cached_property
+    def performance(self) -> "PerformanceService":
+        """How models do."""
+        from shared.monitoring.performance_service import PerformanceService
+
+        return PerformanceService(
+            self.database,
+            self.registry,
+            self.references,
+            self.windows,
+            self.folding,
+            self.alerts,
+            self.alert_rules,
+            utc_now,
+            window=timedelta(days=self.settings.performance_window_days),
+            maturity=timedelta(days=self.settings.label_maturity_days),
+            latency_limit_ms=self.settings.latency_p99_limit_ms,
         )
 
     @cached_property

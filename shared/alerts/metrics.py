@@ -27,10 +27,10 @@ _PERFORMANCE: Final = (
     "brier",
     "estimated_precision",
     "estimated_recall",
+    "estimated_f1_score",
+    "estimated_fpr",
     "estimated_auc_roc",
-    "flag_rate",
     "latency_p99_ms",
-    "error_rate",
 )
 _BIAS: Final = (
     "demographic_parity_diff",

@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     scoring_deadline_seconds: float = Field(5.0, gt=0, description="Longest a transaction waits for its answer.")
 
     bias_window_days: int = Field(30, ge=1, le=366, description="Days that the nightly look for bias covers.")
+    performance_window_days: int = Field(30, ge=1, le=366, description="Days of labels that a model is judged by.")
+    latency_p99_limit_ms: float = Field(200, gt=0, description="What the 99th percentile of a day's latency may be.")
     label_maturity_days: int = Field(
         30, ge=0, le=365, description="Age in days at which a prediction's label has come, if it ever does."
     )

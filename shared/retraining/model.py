@@ -139,7 +139,7 @@ class RetrainingJob(BaseModel):
 class RetrainingLimits(BaseModel):
     """What keeps retraining in bounds.
 
-    ``cool_down`` and ``weekly_budget`` hold for alerts; people may ask for more. ``minimum_labels`` and
+    ``cool_down``, ``weekly_budget`` and ``maturity_days`` hold for alerts; people may ask for more. ``minimum_labels`` and
     ``minimum_frauds`` of new rows hold for both.
     """
 
@@ -147,6 +147,7 @@ class RetrainingLimits(BaseModel):
 
     cool_down: timedelta = timedelta(hours=24)
     weekly_budget: int = 5
+    maturity_days: float = 30
     minimum_labels: int = 200
     minimum_frauds: int = 20
 

@@ -21,6 +21,7 @@ from shared.registry.promotion import PromotionService
 from shared.registry.service import RegistryService
 from shared.retraining import repository
 from shared.retraining.model import (
+    Append,
     RetrainingJob,
     RetrainingLimits,
     RetrainingOptions,
@@ -150,7 +151,11 @@ class RetrainingService:
             asking = await repository.asking_alerts(conn)
         started = []
         for alert in asking:
-            request = RetrainingRequest(model_id=alert.model_id, reason=f"alert: {alert.title}")
+            request = RetrainingRequest(
+                model_id=alert.model_id,
+                reason=f"alert: {alert.title}",
+                data_strategy=Append(maturity_days=self._limits.maturity_days),
+            )
             try:
                 started.append(
                     await self.trigger(request, caller=Caller(Role.SCIENTIST), origin=origin, alert_id=alert.id)
