@@ -175,11 +175,9 @@ MISTAKES = {
     ),
     "password sign-in on the replica": (
         "modules/postgres.bicep",
-        "    storage: { autoGrow: 'Enabled' }\n    authConfig: {\n"
-        "      activeDirectoryAuth: 'Enabled'\n      passwordAuth: 'Disabled'",
-        "    storage: { autoGrow: 'Enabled' }\n    authConfig: {\n"
-        "      activeDirectoryAuth: 'Enabled'\n      passwordAuth: 'Enabled'",
-        "replica: properties.authConfig.passwordAuth must be 'Disabled'",
+        "storage: { autoGrow: 'Enabled' }\n    authConfig: {",
+        "storage: { autoGrow: 'Enabled' }\n    dataEncryption: {",
+        "replica: properties.authConfig.passwordAuth must be 'Disabled', and is None",
     ),
     "public blobs": (
         "modules/storage.bicep",
