@@ -15,8 +15,8 @@ Every request has a transaction id of its own. After each run the rows in the ta
 requests that were in flight when the run ended may be stored without having been answered. One more run looks at every
 answer: each prediction id that was acknowledged must be in the table, once.
 
-With ``--rows`` the product is measured alone, ``--rounds`` runs with an empty table and as many with so many rows of the
-last 30 days in it, about 1.5 KB each.
+With ``--rows`` the product is measured alone, ``--rounds`` runs with an empty table and as many with so many rows of
+the last 30 days in it, about 1.5 KB each.
 """
 
 import argparse

@@ -105,7 +105,7 @@ async def list_predictions(call: Call) -> Reply:
             query.model_id, is_fraud=query.is_fraud, before=before, limit=query.page_size
         )
     position = (found[-1].created_at, found[-1].id) if len(found) == query.page_size else None
-    pagination = {"page_size": query.page_size, "next_cursor": write_cursor(position)}
+    pagination: dict[str, Any] = {"page_size": query.page_size, "next_cursor": write_cursor(position)}
     if (archived := await scoring.archived_before()) is not None:
         pagination["archived_before"] = archived
     return Reply([PREDICTION(prediction) for prediction in found], pagination=pagination)
