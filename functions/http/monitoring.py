@@ -66,8 +66,8 @@ class ReportQuery(BaseModel):
     errors=(Conflict, NotFound),
 )
 async def compute_drift(call: Call) -> Reply:
-    """Counts what is new, compares the window with its reference, keeps the figures in place of earlier ones of this
-    window, and raises or clears alerts as the timer does."""
+    """Counts what is new, compares the window with its reference, and keeps the figures in place of earlier ones of
+    the window. Alerts follow where it is the newest window of a length in DRIFT_WINDOW_HOURS."""
     return Reply(await call.services.drift.compute(call.body))
 
 

@@ -110,7 +110,8 @@ class DriftService:
         return checked
 
     async def compute(self, request: DriftRequest) -> DriftWindow:
-        """Count what is new, look at one window, keep what is found, and tell.
+        """Count what is new, look at one window and keep what is found. Alerts and rules hear of it as they do from the
+        timer: where it is the newest window of a length that the timer looks at.
 
         :raises NotFound: no such model, none in production, or it has no profile.
         :raises Conflict: nothing of the model is counted yet, or not up to the window's end.
@@ -119,7 +120,9 @@ class DriftService:
         model_id = request.model_id or (await self._registry.production()).id
         await self._folding.fold(model_id)
         looked = await self.inspect(request.model_copy(update={"model_id": model_id}))
-        await self._keep(looked, tell=True)
+        length = looked.span[1] - looked.span[0]
+        newest = looked.shown.counted_until - looked.span[1] < length
+        await self._keep(looked, tell=newest and length in self._lengths)
         return looked.shown
 
     async def inspect(self, request: DriftRequest) -> LookedAt:

@@ -136,6 +136,21 @@ async def test_computing_again_replaces_what_was_said(monitored: Monitored) -> N
     assert counted[0]["n"] == 2
 
 
+async def test_only_the_newest_window_of_a_known_length_alerts(monitored: Monitored) -> None:
+    """A window of the past, or of a length that no timer would ever look at again, raises no alert that would stay."""
+    await _hour(monitored, 0, scale=10)
+    await _hour(monitored, 1, scale=10)
+    service = _service(monitored, START + 2 * HOUR)
+    for request in (
+        DriftRequest(window_hours=1, window_end=START + HOUR),
+        DriftRequest(window_hours=2),
+    ):
+        assert (await service.compute(request)).status is WindowStatus.WARNING
+        assert await _open(monitored) == {}
+    await service.compute(DriftRequest(window_hours=1))
+    assert set(await _open(monitored)) == {"DATA_DRIFT", "FEATURE_DRIFT"}
+
+
 async def test_what_cannot_be_looked_at_is_refused(monitored: Monitored) -> None:
     """A model without predictions, a window that does not end at a full hour, one that is not counted yet."""
     service = _service(monitored, START + 2 * HOUR)
