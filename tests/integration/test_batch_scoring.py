@@ -1,6 +1,7 @@
 """Many transactions in one call: each by itself, in order, stored, and nobody else kept waiting."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -71,6 +72,22 @@ async def test_single_transactions_do_not_wait_for_the_whole(
     await scoring.score({"transaction_id": "single", "amount": 3.0, "kind": "card"}, model_id=None, explain=False)
     assert not many.done()
     await many
+
+
+async def test_repeats_are_dealt_with_as_for_single_ones(database: Database, blobs: BlobStore) -> None:
+    """Within the window a transaction gets its first answer, in the same call, a later part or a later call; another
+    under its id is refused.
+    """
+    await registered(database, blobs, packed_model())
+    alerts, window = AlertService(database, utc_now), timedelta(hours=1)
+    scoring = ScoringService(database, blobs, RegistryService(database), alerts, utc_now, duplicate_window=window)
+    sent = transactions(300)
+    results = await scoring.score_many([*sent, sent[0], {**sent[1], "amount": 7.0}, sent[299]], model_id=None)
+    again = await scoring.score_many(sent[:2], model_id=None)
+    ids = [result.prediction.id if isinstance(result, Answer) else None for result in [*results, *again]]
+    assert (ids[300], ids[302], ids[303], ids[304]) == (ids[0], ids[299], ids[0], ids[1])
+    assert isinstance(results[301], Conflict)
+    assert len({*ids[:300]}) == 300
 
 
 async def test_without_a_model_nothing_is_tried(scoring: ScoringService) -> None:

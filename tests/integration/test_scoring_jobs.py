@@ -206,6 +206,18 @@ async def test_rows_that_do_not_fit_are_told_by_row(jobs: Jobs) -> None:
     assert len(await jobs.stored()) == 15
 
 
+@pytest.mark.parametrize("config", [PLAIN, CONFIG], ids=["plain", "history"])
+async def test_a_file_of_which_nothing_fits_is_completed(jobs: Jobs, config: FeatureConfig) -> None:
+    """Every row has its reason, nothing is stored, and no history is left."""
+    frame = transactions()
+    await registered(jobs.database, jobs.blobs, packed_model(frame, config))
+    job = await jobs.run(await jobs.asked(frame.with_columns(amount=pl.lit("much"))))
+    assert (job.status, job.rows_scored, job.rows_refused) == (JobStatus.COMPLETED, 0, frame.height)
+    assert set((await jobs.result(job))["error"]) == {"amount: must be a number, not a string"}
+    assert await jobs.stored() == []
+    assert await history(jobs.database) == []
+
+
 async def test_slices_that_run_again_store_nothing_twice(jobs: Jobs) -> None:
     """One after the other or at the same moment: each row has one prediction, and the result names it."""
     frame = orders()

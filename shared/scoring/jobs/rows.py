@@ -32,8 +32,9 @@ _MAX_ERROR: Final = 1_000
 class SliceRows:
     """A slice made ready: rows that fit, and for the others why not, by position.
 
-    ``numbers`` are all rows' numbers in the file, int64 ``(n,)``; ``fitting`` the positions of the ``m`` rows that fit,
-    to which the ``transactions``, ``identifiers``, ``ids`` (uint8, ``(m, 16)``) and JSON ``texts`` belong.
+    ``numbers`` are all rows' numbers in the file, int64 ``(n,)``; ``fitting`` the positions of the ``m`` rows that fit.
+    Theirs are ``transactions``, ``identifiers``, ``ids`` (uint8, ``(m, 16)``) and ``sent``, transactions as a table;
+    those that the table does not hold as they are, by place, are ``exceptions``.
     """
 
     numbers: NDArray[np.int64]
@@ -41,8 +42,8 @@ class SliceRows:
     transactions: list[dict[str, Any]]
     identifiers: list[str | None]
     ids: NDArray[np.uint8]
-    texts: "pl.DataFrame"
-    changed: dict[int, dict[str, Any]]
+    sent: "pl.DataFrame"
+    exceptions: dict[int, dict[str, Any]]
     refusals: dict[int, str]
 
     def id_texts(self) -> list[str]:
@@ -104,8 +105,8 @@ class SliceScorer:
             transactions=[transactions[position] for position in fitting.tolist()] if refusals else transactions,
             identifiers=[identifiers[position] for position in fitting.tolist()] if refusals else identifiers,
             ids=derived_ids(self._made_at, self._job, numbers[fitting]),
-            texts=read.sent[fitting] if refusals else read.sent,
-            changed={places[position]: transactions[position] for position in accepted},
+            sent=read.sent[fitting] if refusals else read.sent,
+            exceptions={places[position]: transactions[position] for position in accepted},
             refusals=refusals,
         )
         return found, None if matrix is None else matrix[fitting]
@@ -149,9 +150,9 @@ class SliceScorer:
 
         names = self._model.online.feature_names
         features = pl.from_numpy(matrix.astype(np.float64), schema=list(names)).fill_nan(None)
-        both = pl.DataFrame({"transaction": found.texts.to_struct(), "features": features.to_struct()})
+        both = pl.DataFrame({"transaction": found.sent.to_struct(), "features": features.to_struct()})
         texts: list[bytes] = both.to_struct().struct.json_encode().cast(pl.Binary).to_list()
-        for place, transaction in found.changed.items():
+        for place, transaction in found.exceptions.items():
             texts[place] = orjson.dumps({"transaction": transaction, "features": features.row(place, named=True)})
         return texts
 
