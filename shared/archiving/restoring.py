@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from datetime import date, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 from uuid import uuid4
 
@@ -19,6 +17,7 @@ from shared.platform.clock import Clock
 from shared.platform.database import Connection, Database
 from shared.platform.errors import Conflict
 from shared.platform.patience import answering_within
+from shared.platform.scratch import scratch_folder
 
 _AT_ONCE: Final = 5_000  # rows
 _PATIENCE_SECONDS: Final = 3_600.0
@@ -82,8 +81,8 @@ class MonthRestorer:
         return archive
 
     async def _load(self, conn: Connection, part: Part, table: str) -> None:
-        with TemporaryDirectory() as folder:
-            local = Path(folder, "part.parquet")
+        with scratch_folder("archive") as folder:
+            local = folder / "part.parquet"
             await self._blobs.download_file(part.path, local)
             await asyncio.to_thread(files.check, part, local)
             columns = await asyncio.to_thread(files.columns, part, local)

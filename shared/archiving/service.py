@@ -8,8 +8,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import date
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -33,6 +31,7 @@ from shared.platform.clock import Clock
 from shared.platform.database import Database, Row
 from shared.platform.errors import Conflict, DomainError
 from shared.platform.patience import answering_within
+from shared.platform.scratch import scratch_folder
 from shared.platform.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -182,8 +181,8 @@ class ArchiveService:
             return await repository.read_labels(conn, month, after, limit)
 
     async def _write(self, kind: Kind, frames: "list[pl.DataFrame]", prefix: str, number: int) -> Part:
-        with TemporaryDirectory() as folder:
-            local = Path(folder, f"{uuid4().hex}.parquet")
+        with scratch_folder("archive") as folder:
+            local = folder / "part.parquet"
             part = await asyncio.to_thread(files.write, kind, frames, prefix, number, local)
             await self._blobs.upload_file(part.path, local)
         return part
@@ -233,8 +232,8 @@ async def check_part(blobs: BlobStore, part: Part) -> None:
     :raises ArchiveDamaged: it is not what was written.
     :raises BlobMissing: it is not there.
     """
-    with TemporaryDirectory() as folder:
-        local = Path(folder, "part.parquet")
+    with scratch_folder("archive") as folder:
+        local = folder / "part.parquet"
         await blobs.download_file(part.path, local)
         await asyncio.to_thread(files.check, part, local)
 

@@ -45,14 +45,19 @@ FROM read_entity_events(
 );
 
 -- name: set_labels
--- What became known of events; each is found by its full key.
+-- What became known of events; each is found by its full key. OFFSET 0 keeps the planner from looking for all events of
+-- the layout first: where it knows nothing of a new partition yet, it thinks that those are few.
 UPDATE entity_events AS e
 SET label = known.label, known_at = known.known_at
-FROM unnest(
-    %(entities)b::smallint[], %(keys)b::bigint[], %(occurred)b::timestamptz[], %(id_hashes)b::bigint[],
-    %(labels)b::smallint[], %(known)b::timestamptz[]
-) AS known (entity, key, occurred_at, id_hash, label, known_at)
-WHERE e.layout = %(layout)s::smallint
+FROM (
+    SELECT %(layout)s::smallint AS layout, told.*
+    FROM unnest(
+        %(entities)b::smallint[], %(keys)b::bigint[], %(occurred)b::timestamptz[], %(id_hashes)b::bigint[],
+        %(labels)b::smallint[], %(known)b::timestamptz[]
+    ) AS told (entity, key, occurred_at, id_hash, label, known_at)
+    OFFSET 0
+) AS known
+WHERE e.layout = known.layout
   AND e.entity = known.entity
   AND e.key = known.key
   AND e.occurred_at = known.occurred_at
