@@ -23,25 +23,31 @@ def prediction_id(at: datetime) -> UUID:
     return _identifier(at, int.from_bytes(os.urandom(10), "big"))
 
 
-def derived_ids(at: datetime, source: bytes, numbers: "NDArray[np.int64]") -> "NDArray[np.uint8]":
-    """The ids for predictions made at ``at`` of the numbered rows of what ``source`` names: the same for the same
-    three, however often; as bytes, shape ``(n, 16)``. Rows that follow each other have ids that do, which indexes like.
+def derived_ids(milliseconds: "NDArray[np.int64]", source: bytes, numbers: "NDArray[np.int64]") -> "NDArray[np.uint8]":
+    """The ids for predictions of the numbered rows of what ``source`` names, each made at its moment: the same for the
+    same three, however often; as bytes, shape ``(n, 16)``. Rows that follow each other have ids that do, which indexes
+    like.
 
+    :param milliseconds: since 1970, shape ``(n,)``.
     :param numbers: shape ``(n,)``, not negative.
     """
     import numpy as np
 
     drawn = int.from_bytes(hashlib.blake2b(source, digest_size=16).digest(), "big")
     words = np.empty((len(numbers), 2), dtype=">u8")
-    words[:, 0] = _identifier(at, drawn >> 64).int >> 64
+    words[:, 0] = milliseconds.astype(np.uint64) << np.uint64(16) | np.uint64(0x7 << 12 | drawn >> 116)
     words[:, 1] = (np.uint64(drawn & _LOW) + numbers.astype(np.uint64)) & np.uint64(_LOW) | np.uint64(0b10 << 62)
     return words.view(np.uint8)
 
 
+def milliseconds_of(at: datetime) -> int:
+    """Whole milliseconds since 1970."""
+    return (at - _EPOCH) // _MILLISECOND
+
+
 def _identifier(at: datetime, random: int) -> UUID:
-    milliseconds = (at - _EPOCH) // _MILLISECOND
     high, low = (random >> 62) & 0xFFF, random & _LOW
-    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low)
+    return UUID(int=(milliseconds_of(at) << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low)
 
 
 def created_at(identifier: UUID) -> datetime | None:
@@ -56,4 +62,4 @@ def created_at(identifier: UUID) -> datetime | None:
 
 def to_milliseconds(at: datetime) -> datetime:
     """``at`` cut to what an id can carry."""
-    return _EPOCH + (at - _EPOCH) // _MILLISECOND * _MILLISECOND
+    return _EPOCH + milliseconds_of(at) * _MILLISECOND

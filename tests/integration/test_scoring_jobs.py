@@ -22,6 +22,7 @@ from shared.platform.clock import utc_now
 from shared.platform.database import Database, Row
 from shared.platform.errors import Conflict, InvalidContent
 from shared.registry.service import RegistryService
+from shared.scoring.identifiers import created_at
 from shared.scoring.jobs.model import JobFiles, JobStatus, ScoringJob, ScoringJobRequest
 from shared.scoring.jobs.service import ScoringJobService
 from shared.scoring.jobs.stages import ScoringJobStages
@@ -154,6 +155,8 @@ async def test_equals_single_transactions(jobs: Jobs, written: Any) -> None:
     assert result["row"].to_list() == list(range(ROWS))
     assert result["transaction_id"].to_list() == frame["order_id"].to_list()
     told = {row["prediction_id"]: row for row in result.to_dicts()}
+    assert {created_at(row["id"]) == row["created_at"] for row in by_file} == {True}
+    assert len({row["created_at"] for row in by_file}) >= 5, "whoever follows predictions reads one moment at a time"
     for row in by_file:
         shown = told[str(row["id"])]
         assert row["model_id"] == model_id

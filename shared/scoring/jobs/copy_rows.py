@@ -1,7 +1,6 @@
 """Predictions in PostgreSQL's binary COPY format (its documentation, "Binary Format"), whole columns at a time."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from typing import Any, Final
 from uuid import UUID
@@ -13,8 +12,7 @@ _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _NULL: Final = -1
 _JSONB_VERSION: Final = 1
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+_EPOCH_MS: Final = 946_684_800_000  # PostgreSQL counts from the year 2000
 
 # Nine columns, in the order of the statement ``copy_predictions``. Each is its length and its bytes; what stands
 # between two columns of varying length is one record of numpy.
@@ -40,10 +38,11 @@ def copy_records(
     flagged: NDArray[np.bool_],
     confidences: NDArray[np.float64],
     cells: Sequence[bytes] | None,
-    made_at: datetime,
+    milliseconds: NDArray[np.int64],
 ) -> bytes:
-    """Rows of ``predictions`` made at one moment.
+    """Rows of ``predictions``.
 
+    :param milliseconds: when each was made, since 1970.
     :param ids: shape ``(n, 16)``; all other columns have n values.
     :param inputs: JSON texts in UTF-8.
     :param cells: None where the model has none.
@@ -66,10 +65,12 @@ def copy_records(
     third["flag_length"] = 1
     third["score"], third["flag"], third["confidence"] = scores, flagged, confidences
     third["cells_length"] = _NULL if cells is None else [len(cell) for cell in cells]
-    last = np.array((8, (made_at - _EPOCH) // _MICROSECOND), _TIME).tobytes()
+    last = np.empty(count, _TIME)
+    last["length"] = 8
+    last["time"] = (milliseconds - _EPOCH_MS) * 1000
     pieces = zip(
         _rows(first), texts, _rows(second), inputs, _rows(third), repeat(b"", count) if cells is None else cells,
-        repeat(last, count), strict=True,
+        _rows(last), strict=True,
     )  # fmt: skip
     return b"".join(chain((_HEADER,), chain.from_iterable(pieces), (_TRAILER,)))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared.features.batch import transform
 from shared.features.history.window import EntityHistory
 from shared.platform.errors import FieldError, InvalidContent
-from shared.scoring.identifiers import derived_ids
+from shared.scoring.identifiers import derived_ids, milliseconds_of
 from shared.scoring.jobs.copy_rows import copy_records
 from shared.scoring.jobs.reading import ROW, FileRows
 from shared.scoring.model import refusal, transaction_id
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from shared.features.history.events import Event
 
+_PER_MILLISECOND: Final = 100
 _DIGITS: Final = 6  # of confidence, as for single transactions
 _MAX_ERROR: Final = 1_000
 
@@ -33,7 +34,8 @@ class SliceRows:
     """A slice made ready: rows that fit, and for the others why not, by position.
 
     ``numbers`` are all rows' numbers in the file, int64 ``(n,)``; ``fitting`` the positions of the ``m`` rows that fit.
-    Theirs are ``transactions``, ``identifiers``, ``ids`` (uint8, ``(m, 16)``) and ``sent``, transactions as a table;
+    Theirs are ``transactions``, ``identifiers``, ``made`` (when, in milliseconds since 1970, int64 ``(m,)``), ``ids``
+    (uint8, ``(m, 16)``) and ``sent``, transactions as a table;
     those that the table does not hold as they are, by place, are ``exceptions``.
     """
 
@@ -41,6 +43,7 @@ class SliceRows:
     fitting: NDArray[np.int64]
     transactions: list[dict[str, Any]]
     identifiers: list[str | None]
+    made: NDArray[np.int64]
     ids: NDArray[np.uint8]
     sent: "pl.DataFrame"
     exceptions: dict[int, dict[str, Any]]
@@ -67,13 +70,14 @@ class ScoredSlice:
 class SliceScorer:
     """Scores one slice with one model; CPU work only, to be called in a thread.
 
-    :param made_at: when the slice's predictions are made; cut to milliseconds, which their ids carry.
+    :param made_at: when the last of the slice's predictions is made. The others are a little earlier: whoever follows
+        predictions by their time would read all of one moment again and again.
     """
 
     def __init__(self, model: ServedModel, job_id: UUID, made_at: datetime) -> None:
         self._model = model
         self._job = job_id.bytes
-        self._made_at = made_at
+        self._made_ms = milliseconds_of(made_at)
 
     def read(self, frame: "pl.DataFrame") -> tuple[SliceRows, NDArray[np.float32] | None]:
         """Rows that fit, and their vectors, shape ``(rows, features)``; no vectors where the model needs their past."""
@@ -98,13 +102,15 @@ class SliceScorer:
         fits = np.ones(len(numbers), bool)
         fits[list(refusals)] = False
         fitting = np.flatnonzero(fits)
+        made = self._made_ms - (len(numbers) - 1 - fitting) // _PER_MILLISECOND
         places = {position: place for place, position in enumerate(fitting.tolist())} if accepted else {}
         found = SliceRows(
             numbers=numbers,
             fitting=fitting,
             transactions=[transactions[position] for position in fitting.tolist()] if refusals else transactions,
             identifiers=[identifiers[position] for position in fitting.tolist()] if refusals else identifiers,
-            ids=derived_ids(self._made_at, self._job, numbers[fitting]),
+            made=made,
+            ids=derived_ids(made, self._job, numbers[fitting]),
             sent=read.sent[fitting] if refusals else read.sent,
             exceptions={places[position]: transactions[position] for position in accepted},
             refusals=refusals,
@@ -138,7 +144,7 @@ class SliceScorer:
             flagged=flagged,
             confidences=confidences,
             cells=None if model.cells is None else model.cells.encode(found.transactions, matrix, scores),
-            made_at=self._made_at,
+            milliseconds=found.made,
         )
         return ScoredSlice(
             records, _part(found, scores, flagged, confidences), count, int(flagged.sum()), len(found.refusals)

@@ -7,6 +7,7 @@ A slice is stored in one transaction with the row that says so; a stage that run
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from datetime import timedelta
 from functools import wraps
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +28,6 @@ from shared.platform.errors import DomainError, NotFound, Unavailable
 from shared.platform.scratch import scratch_folder
 from shared.platform.telemetry import get_logger
 from shared.scoring import repository as predictions
-from shared.scoring.identifiers import to_milliseconds
 from shared.scoring.jobs import repository
 from shared.scoring.jobs.model import HISTORY_SLICE_ROWS, SLICE_ROWS, JobFiles, JobStatus, ScoringJob, Source
 from shared.scoring.jobs.reading import ROW, require_columns, text_columns, time_order
@@ -45,6 +45,8 @@ STAGE_FAILED: Final = "scoring_job_stage_failed"
 
 # One slice computes while another is stored; more would only take memory.
 _SIDE_BY_SIDE: Final = 2
+# The first of a slice's predictions is made at most so much before its last.
+_SPREAD: Final = timedelta(seconds=1)
 # A reading of history answers for some hundred transactions, as it does for single ones.
 _READ_AT_ONCE: Final = 256
 _log = get_logger("scoring")
@@ -232,11 +234,11 @@ class ScoringJobStages:
         """:raises _Ended: nothing was stored."""
         model = await self._models.get_any(job.model_id)
         source = await self._blobs.read_bytes(JobFiles(job.id).slice(number))
-        made_at = to_milliseconds(self._clock())
+        made_at = self._clock()
         scorer = SliceScorer(model, job.id, made_at)
         part = JobFiles(job.id).part(number, uuid4().hex)
         async with self._database.connection() as conn:
-            await predictions.ensure_partitions(conn, made_at, 1)
+            await predictions.ensure_partitions(conn, made_at - _SPREAD, 2)  # at the turn of a month both
         found, matrix = await asyncio.to_thread(_read, scorer, source)
         events = await self._events(model, scorer, found)
         scored = None if matrix is None else await self._scored(scorer, found, matrix, part)

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.scoring.identifiers import created_at, derived_ids, prediction_id, to_milliseconds
+from shared.scoring.identifiers import created_at, derived_ids, milliseconds_of, prediction_id, to_milliseconds
 
 TIMES = st.datetimes(  # Hypothesis wants naive bounds and adds the zone itself
     datetime(2000, 1, 1),  # noqa: DTZ001
@@ -56,13 +56,15 @@ def test_an_id_beyond_the_calendar_has_no_time() -> None:
 def test_derived_ids_are_the_same_each_time_and_carry_their_time() -> None:
     """The same job, moment and row give the same id, any other another; each is a UUID of version 7."""
     at = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
+    moments = milliseconds_of(at) + np.array([0, 0, 1, 5])
     numbers = np.array([0, 1, 2, 10**9])
-    found = [UUID(bytes=row.tobytes()) for row in derived_ids(at, b"job", numbers)]
-    assert found == [UUID(bytes=row.tobytes()) for row in derived_ids(at, b"job", numbers)]
-    assert [created_at(each) for each in found] == [at] * 4
-    assert {each.variant for each in found} == {RFC_4122}
+    found = derived_ids(moments, b"job", numbers)
+    assert np.array_equal(found, derived_ids(moments, b"job", numbers))
+    ids = [UUID(bytes=row.tobytes()) for row in found]
+    assert [created_at(each) for each in ids] == [at + timedelta(milliseconds=n) for n in (0, 0, 1, 5)]
+    assert {each.variant for each in ids} == {RFC_4122}
     others = [
         UUID(bytes=derived_ids(when, source, numbers[:1])[0].tobytes())
-        for when, source in ((at, b"other"), (at + timedelta(milliseconds=1), b"job"))
+        for when, source in ((moments[:1], b"other"), (moments[:1] + 1, b"job"))
     ]
-    assert len({*found, *others}) == 6
+    assert len({*ids, *others}) == 6
