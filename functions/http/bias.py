@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import azure.durable_functions as df
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from functions.cursor import read_cursor, write_cursor
 from functions.endpoint import Call, Reply, endpoint
 from functions.responses import Document
 from shared.monitoring.bias_model import (
+    AuditPeriod,
     AuditRequest,
     BiasMetric,
     BiasReport,
@@ -36,15 +37,6 @@ class BiasQuery(BaseModel):
     status: Status | None = None
     page_size: int = Field(20, ge=1, le=100)
     cursor: str | None = Field(None, max_length=200)
-
-
-class PeriodQuery(BaseModel):
-    """The period that the page is about; by default the last 30 days."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    period_start: AwareDatetime | None = None
-    period_end: AwareDatetime | None = None
 
 
 class AttributeChange(NewProtectedAttribute):
@@ -148,7 +140,7 @@ async def audit_bias(call: Call) -> Reply:
     "GET",
     "models/{model_id:guid}/bias-report",
     summary="Bias of a model over a period, as HTML",
-    query=PeriodQuery,
+    query=AuditPeriod,
     response=str,
     media_type="text/html",
     errors=(Conflict, NotFound),
@@ -157,7 +149,7 @@ async def get_bias_report(call: Call) -> Reply:
     """One self-contained page: gaps with intervals, and the rates of every group."""
     from shared.monitoring.report.bias_page import render_bias_report
 
-    query: PeriodQuery = call.query
+    query: AuditPeriod = call.query
     request = AuditRequest(model_id=call.path_id("model_id"), **query.model_dump())
     headers = {
         "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",

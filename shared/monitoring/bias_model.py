@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, f
 from shared.monitoring.fairness import DEFAULT_LIMITS, Limit, Status
 
 LONGEST: Final = timedelta(days=366)
+_EARLIEST_YEAR: Final = 2000  # times near the first of all cannot be reckoned back from
 # Names of thresholds, as the specification has them, and of the figures they limit.
 THRESHOLDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -102,26 +103,33 @@ class BiasMetric(BaseModel):
     computed_at: datetime | None
 
 
-class AuditRequest(BaseModel):
-    """A period to look at; by default the last 30 days of the model in production."""
+class AuditPeriod(BaseModel):
+    """A period to look at; by default the last 30 days."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model_id: UUID | None = None
     period_start: AwareDatetime | None = Field(None, description="A full hour; default: 30 days before the end.")
     period_end: AwareDatetime | None = Field(None, description="A full hour; default: up to what is counted.")
 
     @model_validator(mode="after")
-    def _in_order(self) -> "AuditRequest":
+    def _in_order(self) -> Self:
         for moment in (self.period_start, self.period_end):
             if moment is not None and (moment.minute or moment.second or moment.microsecond):
                 raise ValueError("periods begin and end at full hours")
+            if moment is not None and moment.year < _EARLIEST_YEAR:
+                raise ValueError(f"periods begin and end in {_EARLIEST_YEAR} or later")
         if self.period_start and self.period_end:
             if self.period_start >= self.period_end:
                 raise ValueError("the period ends before it begins")
             if self.period_end - self.period_start > LONGEST:
                 raise ValueError(f"a period is at most {LONGEST.days} days long")
         return self
+
+
+class AuditRequest(AuditPeriod):
+    """A period to look at, of a model; by default of the one in production."""
+
+    model_id: UUID | None = None
 
 
 class BiasFigure(BaseModel):
