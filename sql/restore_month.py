@@ -2,7 +2,7 @@
 
 Connects to DATABASE_URL as the role that owns the tables, and to Blob by the app's settings (BLOB_CONNECTION_STRING, or
 BLOB_ACCOUNT_URL with identity, and BLOB_CONTAINER). Every file is checked against the manifest, and the manifest
-against the database, before the month is attached. Exit status 0: the month is back; 1: it is not, and the reason was printed.
+against the database, before the month is attached. Exit status 0: the month is back; 1: it is not, and why was printed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Archiving and restoring months on a real database and a real blob store, interrupted wherever it can be."""
 
 import asyncio
+import os
 import random
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -369,6 +370,34 @@ async def test_the_app_s_role_may_archive(archives: Archives, database_url: str)
         finally:
             owner.execute(f"DROP OWNED BY {role}".encode())
             owner.execute(f"DROP ROLE {role}".encode())
+
+
+async def test_a_command_restores_a_month(archives: Archives, database_url: str, blob_connection_string: str) -> None:
+    """It names what it loaded and ends with 0; with 1 and the reason if it cannot; with 2 for what is no month."""
+    before = await archives.content()
+    await archives.service().archive_due()
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "BLOB_CONNECTION_STRING": blob_connection_string,
+        "BLOB_CONTAINER": archives.blobs.container_name,
+    }
+
+    async def command(*arguments: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "sql.restore_month", *arguments,
+            env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        return process.returncode, output.decode()
+
+    status, said = await command("2026-01", "--days", "3")
+    assert (status, said.splitlines()[-1]) == (0, "2026-01 is back for 3 days: 232 predictions, 117 labels")
+    assert said.count("checked and loaded") == 5
+    assert await command("2026-01") == (1, "not restored: the month is not archived (2026-01)\n")
+    assert (await command("January"))[0] == 2
+    await archives.restore(FEBRUARY)
+    assert await archives.content() == before
 
 
 WORKER = """
