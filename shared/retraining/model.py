@@ -139,8 +139,8 @@ class RetrainingJob(BaseModel):
 class RetrainingLimits(BaseModel):
     """What keeps retraining in bounds.
 
-    ``cool_down``, ``weekly_budget`` and ``maturity_days`` hold for alerts; people may ask for more. ``minimum_labels`` and
-    ``minimum_frauds`` of new rows hold for both.
+    ``cool_down``, ``weekly_budget`` and ``maturity_days`` hold for alerts; people may ask for more.
+    ``minimum_labels`` and ``minimum_frauds`` of new rows hold for both.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -47,7 +47,8 @@ def upgrade() -> None:
         COMMENT ON TABLE retraining_jobs IS 'Training a model again on what labels have told since';
         COMMENT ON COLUMN retraining_jobs.champion_id IS 'The model that is trained again';
         COMMENT ON COLUMN retraining_jobs.data IS 'What the new dataset was made of: rows, labels, window';
-        COMMENT ON COLUMN retraining_jobs.verdict IS 'Champion and challenger on the same rows, and each rule with its numbers';
+        COMMENT ON COLUMN retraining_jobs.verdict IS
+            'Champion and challenger on the same rows, and each rule with its numbers';
         CREATE UNIQUE INDEX idx_retraining_jobs_active ON retraining_jobs(champion_id)
             WHERE status IN ('PENDING', 'ASSEMBLING', 'ENGINEERING', 'TRAINING', 'JUDGING', 'AWAITING_APPROVAL');
         CREATE INDEX idx_retraining_jobs_created ON retraining_jobs(created_at DESC, id);
