@@ -68,21 +68,20 @@ class _Counting:
         import numpy as np
 
         text = np.frombuffer(raw, np.uint8)
-        is_mark = (text == self._separator) | (text == _NEWLINE)
-        is_quote = text == _QUOTE
-        quoted = bool(is_quote.any())
-        if quoted:
-            # The parity of the quotes so far; a sum that wraps around at 256 keeps it.
-            is_mark &= (np.cumsum(is_quote, dtype=np.uint8) & 1) == 0
-        marks = np.flatnonzero(is_mark)
+        marks = np.flatnonzero((text == self._separator) | (text == _NEWLINE))
+        quotes = np.flatnonzero(text == _QUOTE)
+        if quotes.size:  # with an odd number of them before it, a mark is inside a field
+            first_after = np.searchsorted(marks, quotes)
+            before = np.cumsum(np.bincount(first_after, minlength=marks.size + 1)[: marks.size])
+            marks = marks[before & 1 == 0]
         ends = np.flatnonzero(text[marks] == _NEWLINE)
         if not ends.size:
             return raw
         marks = marks[: ends[-1] + 1]
         size = int(marks[-1]) + 1
         starts = np.concatenate(([0], marks[:-1] + 1))
-        if quoted:
-            self._check_quotes(text, np.flatnonzero(is_quote[:size]))
+        if quotes.size:
+            self._check_quotes(text, quotes[quotes < size])
         ends = self._check_widths(text, starts, marks, ends)
         self._check_cells(text, starts, marks, ends)
         self._count_leading_zeros(text, starts, marks, ends)
