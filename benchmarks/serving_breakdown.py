@@ -199,7 +199,8 @@ async def _steps(caller: _Caller) -> list[Step]:
     rows = [row for pending in waiting if isinstance(row := prepare(pending, model), Row)]
     matrix = np.stack([row.vector for row in rows])
     scores = model.fitted.predict(matrix)
-    flagged = float((scores >= model.threshold).mean())
+    sent = [orjson.loads(line)["transaction"] for line in caller.bodies]
+    flagged = float((model.fitted.predict(np.stack(list(map(model.online.vector, sent)))) >= model.threshold).mean())
     scorer: BatchScorer = services.scoring._scorer
     answers = await scorer._answers(rows, model)
 
