@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +24,21 @@ import polars as pl
 
 from benchmarks.drift_data import CATEGORIES, NAMES, NUMBERS, categories, count, numbers, profile_of
 from benchmarks.rivals.measured import report
+from shared.monitoring.categories import CategoryProfile
 from shared.monitoring.codes import MISSING_CODE, UNSEEN_CODE
 from shared.monitoring.drift import window_drift
-from shared.monitoring.profile import ReferenceProfile
+from shared.monitoring.profile import FeatureProfile, ReferenceProfile
 from shared.monitoring.rollup import RollupLayout
 
 _REFERENCE_ROWS = 100_000
 _AT_ONCE = 65_536
+_COMPARED = {"seconds": 0.0, "processor": 0.0, "megabytes": 1.0}  # and the least that counts of ours
 _ENVIRONMENTS = Path(__file__).parents[1] / ".local" / "drift-rivals"
 _RIVALS = {
     "evidently": ["evidently>=0.7,<0.8", "pandas<3", "pyarrow"],
     "nannyml": ["nannyml>=0.13,<0.14", "pandas<3", "pyarrow", "statsmodels"],
 }
-_RUNS = (("evidently", "default"), ("evidently", "psi"), ("nannyml", "default"), ("nannyml", "all"))
+_RUNS = (("nannyml", "default"), ("nannyml", "all"), ("evidently", "psi"), ("evidently", "default"))
 
 
 def main() -> None:
@@ -68,7 +71,7 @@ def _compare(rows: int) -> None:
             script = Path(__file__).parent / "rivals" / f"drift_{name}.py"
             found = _run([str(interpreters[name]), str(script), str(folder), method])
             told = f"{f'{name} {method}':<28} {found['seconds']:>8.2f} {found['processor']:>12.2f}"
-            times = [found[key] / ours[key] for key in ("seconds", "processor", "megabytes")]
+            times = [found[key] / max(ours[key], least) for key, least in _COMPARED.items()]
             print(
                 f"{told} {found['megabytes']:>8.0f} {times[0]:>7.0f}x {times[1]:>9.0f}x {times[2]:>7.0f}x", flush=True
             )
@@ -79,7 +82,7 @@ def _write_data(folder: Path, rows: int) -> None:
     for name, size in (("reference", _REFERENCE_ROWS), ("current", rows)):
         matrix, codes = numbers(rng, size), categories(rng, size)
         scores = rng.beta(0.5, 20, size).astype(np.float32)
-        columns = {column: pl.Series(matrix[:, n]).fill_nan(None) for n, column in enumerate(NAMES[:NUMBERS])}
+        columns = {column: pl.Series(matrix[:, n]) for n, column in enumerate(NAMES[:NUMBERS])}
         words = [f"{code:02}" for code in range(256)]
         columns |= {
             column: pl.Series(codes[:, n]).replace_strict(range(256), words, return_dtype=pl.String)
@@ -98,7 +101,7 @@ def _measure_ours(folder: Path) -> None:
 
     profile = ReferenceProfile.from_json((folder / "profile.json").read_bytes())
     reference = np.load(folder / "counts.npy")
-    frame = pl.read_parquet(folder / "current.parquet")
+    frame = pl.read_parquet(folder / "current.parquet").rechunk()
     scores = np.load(folder / "current-scores.npy")
     layout = RollupLayout.of(profile)
     assert len(profile.categories) == CATEGORIES
@@ -118,22 +121,30 @@ def _count(
     scores: "np.typing.NDArray[np.float32]",
     counts: "np.typing.NDArray[np.int64]",
 ) -> None:
-    """Add a batch of rows to the counts."""
-    for position, feature in enumerate(profile.features):
-        values = frame[feature.name].to_numpy()  # missing values become NaN
-        cells, missing = feature.count(feature.encode(values))
-        layout.column(counts, position)[:] += [*cells, 0, missing]
-    for position, each in enumerate(profile.categories, start=len(profile.features)):
-        for start in range(0, len(frame), _AT_ONCE):
-            found = frame[each.name].slice(start, _AT_ONCE).value_counts()
-            for value, rows in zip(found[each.name].to_list(), found["count"].to_list(), strict=True):
-                code = MISSING_CODE if value is None else each.codes.get(value, UNSEEN_CODE)
-                size = layout.sizes[position]
-                within = size - 1 if code == MISSING_CODE else size - 2 if code == UNSEEN_CODE else code
-                layout.column(counts, position)[within] += rows
+    """Count the rows of a frame, column by column in two threads."""
     assert profile.scores is not None
-    cells, _ = profile.scores.count(profile.scores.encode(scores))
-    layout.column(counts, len(layout.sizes) - 1)[:] += [*cells, 0, 0]
+    numbers_of = [*((n, each, frame[each.name].to_numpy()) for n, each in enumerate(profile.features))]
+    numbers_of.append((len(layout.sizes) - 1, profile.scores, scores))
+
+    def of_numbers(position: int, feature: FeatureProfile, values: "np.typing.NDArray[np.float32]") -> None:
+        cells, missing = feature.count(feature.encode(values))
+        layout.column(counts, position)[:] = [*cells, 0, missing]
+
+    def of_category(position: int, profile: CategoryProfile) -> None:
+        column, size = layout.column(counts, position), layout.sizes[position]
+        for start in range(0, len(frame), _AT_ONCE):
+            found = frame[profile.name].slice(start, _AT_ONCE).value_counts()
+            for value, rows in zip(found[profile.name].to_list(), found["count"].to_list(), strict=True):
+                code = MISSING_CODE if value is None else profile.codes.get(value, UNSEEN_CODE)
+                column[size - 1 if code == MISSING_CODE else size - 2 if code == UNSEEN_CODE else code] += rows
+
+    with ThreadPoolExecutor(2) as threads:
+        work = [threads.submit(of_numbers, *each) for each in numbers_of]
+        work += [
+            threads.submit(of_category, n, each) for n, each in enumerate(profile.categories, len(profile.features))
+        ]
+        for each in work:
+            each.result()
 
 
 def _run(command: list[str]) -> dict[str, float]:

@@ -79,8 +79,8 @@ class FeatureProfile(Document):
         """The upper half of a float's bits tells its cell, but for one comparison where an edge lies among the floats
         that share the half; where several do, the edges are searched."""
         upper = values.view(np.uint16)[_UPPER_HALF::2].astype(np.intp)
-        codes = cells[upper]
-        codes += values >= edges[upper]
+        codes = cells.take(upper, mode="clip")  # nothing is beyond the tables; this way nobody looks
+        codes += values >= edges.take(upper, mode="clip")
         open_ = np.flatnonzero(codes == _OPEN)
         if len(open_):
             codes[open_] = self._search(values[open_])
