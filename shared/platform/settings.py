@@ -1,5 +1,6 @@
 """Every setting of the app, read once from the environment (``local.settings.json`` or the Function App's settings)."""
 
+import json
 from functools import cache
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -127,6 +128,11 @@ class Settings(BaseSettings):
         if not value or any(not part.isdecimal() or not 1 <= int(part) <= 2160 for part in value):
             raise ValueError("each must be a whole number of hours from 1 to 2160")
         return value
+
+    @field_validator("drift_limits", mode="before")
+    @classmethod
+    def _from_json(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
 
     @field_validator("drift_limits")
     @classmethod

@@ -41,6 +41,10 @@ def newest_revision(module_database_url: str) -> dict[str, str]:
     return read_catalogue(module_database_url).items()
 
 
+# Revision 0020 keeps long documents out of the rows, so that pages of the catalogue read less.
+STORED = {"table datasets": "table toast_tuple_target=128"}
+
+
 @pytest.mark.parametrize("item", ITEMS)
 def test_revision_0001_has_it_as_specified(
     item: str, specified: dict[str, str], first_revision: dict[str, str]
@@ -51,8 +55,8 @@ def test_revision_0001_has_it_as_specified(
 
 @pytest.mark.parametrize("item", ITEMS)
 def test_head_still_has_it_as_specified(item: str, specified: dict[str, str], newest_revision: dict[str, str]) -> None:
-    """An object of the specification keeps its definition through all later revisions."""
-    assert newest_revision[item] == specified[item]
+    """An object of the specification keeps its definition through all later revisions, but for how it is stored."""
+    assert newest_revision[item] == STORED.get(item, specified[item])
 
 
 def test_items_are_all_there_is(specified: dict[str, str]) -> None:
