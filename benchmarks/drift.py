@@ -31,7 +31,7 @@ from shared.monitoring.profile import FeatureProfile, ReferenceProfile
 from shared.monitoring.rollup import RollupLayout
 
 _REFERENCE_ROWS = 100_000
-_AT_ONCE = 65_536
+_AT_ONCE = 16_384
 _COMPARED = {"seconds": 0.0, "processor": 0.0, "megabytes": 1.0}  # and the least that counts of ours
 _ENVIRONMENTS = Path(__file__).parents[1] / ".local" / "drift-rivals"
 _RIVALS = {

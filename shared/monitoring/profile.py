@@ -26,7 +26,7 @@ MAX_GROUPS = 6  # protected columns; with the score and the label their codes fi
 _MAX_HEAVY = 32
 _TAIL_HALVINGS = range(6, 17)
 _MANY = 50_000  # values from which on a table by their bits is worth making
-_AT_ONCE = 65_536
+_AT_ONCE = 32_768
 _OPEN = 254
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
 
