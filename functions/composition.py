@@ -243,6 +243,7 @@ class Services:
             self.alerts,
             utc_now,
             explain_always=self.settings.explain_always,
+            lanes=self.settings.scoring_lanes,
             queue_size=self.settings.scoring_queue_size,
             deadline_seconds=self.settings.scoring_deadline_seconds,
             history_retention=timedelta(days=self.settings.history_retention_days),

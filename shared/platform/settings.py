@@ -68,6 +68,7 @@ class Settings(BaseSettings):
         None, description="tcp:// or tls://host:port of a Dask cluster that trains xgboost jobs. Default: the app does."
     )
     explain_always: bool = Field(False, description="Store reasons for every transaction, not only flagged ones.")
+    scoring_lanes: int = Field(1, ge=1, le=8, description="Batches at a time; more where commits are slow.")
     scoring_queue_size: int = Field(2000, ge=1, description="Transactions that may wait; more are answered 503.")
     duplicate_window_hours: float = Field(
         24, ge=0, le=720, description="How long a transaction that is sent again gets its first answer; 0: never."

@@ -36,7 +36,7 @@ class Pending(Generic[ItemT, ResultT]):
 
 
 class MicroBatcher(Generic[ItemT, ResultT]):
-    """Runs ``process`` on what waits, at most ``lanes`` batches at a time: one computes while another commits.
+    """Runs ``process`` on what waits, at most ``lanes`` batches at a time.
 
     ``process`` must settle every item it is given; what it leaves open fails with its exception, or as unavailable.
     """

@@ -15,6 +15,7 @@ from shared.features.online import OnlinePlan, compile_plan
 from shared.features.plan import FeaturePlan
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import Clock
+from shared.platform.collector import settle
 from shared.platform.errors import Conflict, DomainError, NotFound, Unavailable
 from shared.platform.telemetry import get_logger
 from shared.registry.lifecycle import ModelStatus
@@ -239,6 +240,7 @@ def _unreadable(model: Model, error: DomainError) -> Signal:
 async def _prepare_explanations(served: ServedModel) -> None:
     await asyncio.sleep(_PREPARE_AFTER_SECONDS)
     await asyncio.to_thread(served.fitted.prepare_explanations)
+    settle()
 
 
 def _served(model: Model, files: Mapping[str, bytes]) -> ServedModel:

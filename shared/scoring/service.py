@@ -34,7 +34,6 @@ from shared.scoring.scorer import BatchScorer
 from shared.scoring.served import ServedModel, ServedModels
 from shared.scoring.submissions import Repeated, scope
 
-_LANES = 2
 _LARGEST_BATCH = 256
 _PART = 128  # of many transactions sent at once; the rest of a batch is for those who come meanwhile
 _MONTHS_AHEAD = 3
@@ -52,12 +51,14 @@ class ScoringService:
         clock: Clock,
         *,
         explain_always: bool = False,
+        lanes: int = 1,
         queue_size: int = 2000,
         deadline_seconds: float = 5.0,
         history_retention: timedelta = RETENTION,
         duplicate_window: timedelta = timedelta(0),
     ) -> None:
-        """:param duplicate_window: how long a transaction that is sent again gets its first answer; 0 for never."""
+        """:param lanes: batches at a time.
+        :param duplicate_window: how long a transaction that is sent again gets its first answer; 0 for never."""
         self._database = database
         self._clock = clock
         self._explain_always = explain_always
@@ -71,7 +72,7 @@ class ScoringService:
         self._scorer = BatchScorer(database, self.models, self.history, clock, duplicate_window)
         self._batcher: MicroBatcher[Request, Answer | Repeated] = MicroBatcher(
             self._score_batch,
-            lanes=_LANES,
+            lanes=lanes,
             largest_batch=_LARGEST_BATCH,
             queue_size=queue_size,
         )
