@@ -370,6 +370,7 @@ class Services:
             window=timedelta(days=self.settings.performance_window_days),
             maturity=timedelta(days=self.settings.label_maturity_days),
             latency_limit_ms=self.settings.latency_p99_limit_ms,
+            error_limit=self.settings.error_rate_limit,
         )
 
     @cached_property

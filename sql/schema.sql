@@ -834,6 +834,17 @@ COMMENT ON COLUMN retraining_jobs.champion_id IS 'The model that is trained agai
 COMMENT ON COLUMN retraining_jobs.data IS 'What the new dataset was made of: rows, labels, window';
 COMMENT ON COLUMN retraining_jobs.verdict IS 'Champion and challenger on the same rows, and each rule with its numbers';
 
+CREATE TABLE scoring_outcomes (
+    hour timestamp with time zone NOT NULL,
+    requests bigint NOT NULL,
+    failed bigint NOT NULL,
+    CONSTRAINT scoring_outcomes_pkey PRIMARY KEY (hour),
+    CONSTRAINT scoring_outcomes_check CHECK (failed <= requests)
+);
+
+COMMENT ON TABLE scoring_outcomes IS 'Transactions sent to be scored, by hour';
+COMMENT ON COLUMN scoring_outcomes.failed IS 'Refused because something of ours was away, not of the caller''s fault';
+
 ALTER TABLE alerts ADD CONSTRAINT alerts_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES alert_rules(id) ON DELETE SET NULL;
 
 CREATE OR REPLACE FUNCTION ensure_predictions_partitions(from_month date, months integer)

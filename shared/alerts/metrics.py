@@ -31,6 +31,7 @@ _PERFORMANCE: Final = (
     "estimated_fpr",
     "estimated_auc_roc",
     "latency_p99_ms",
+    "error_rate",
 )
 _BIAS: Final = (
     "demographic_parity_diff",

@@ -70,6 +70,8 @@ class Performance(BaseModel):
     estimated: list[PerformanceEstimate]
     estimated_rows: int
     latency_ms: dict[str, float | None]
+    requests: int = Field(description="To score, of every model, in the last day")
+    error_rate: float | None = Field(description="Share of them that failed for a reason of ours")
     changed_at: datetime | None
     weeks: list[PerformanceWeek]
     maturity: list[MaturityPoint]

@@ -29,3 +29,10 @@ async def store_window(
     await conn.execute(_SQL["forget_performance_of_window"], window)
     parameters = {**window, "rows": orjson.dumps(list(rows)).decode(), "labelled": labelled, "now": now}
     await conn.execute(_SQL["insert_performance"], parameters)
+
+
+async def outcomes(conn: Connection, since: datetime, until: datetime) -> tuple[int, int]:
+    """Requests to score in a span of hours, and how many of them failed for a reason of ours."""
+    row = await (await conn.execute(_SQL["outcomes"], {"since": since, "until": until})).fetchone()
+    assert row is not None
+    return row["requests"], row["failed"]

@@ -40,6 +40,8 @@ PERFORMANCE_COMPUTED: Final = "performance_computed"
 
 _JUDGED: Final = ("precision", "recall", "f1_score", "auc_roc", "auc_pr", "fpr", "brier")
 _LOWER_IS_BETTER: Final = frozenset({"fpr", "brier"})
+_DAY: Final = timedelta(days=1)
+_FEWEST_REQUESTS: Final = 100  # that an error rate is concluded from
 _WARNING, _CRITICAL = 0.05, 0.10  # of the training-time figure lost
 _QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 _NO_LATENCIES: Final = np.zeros(UNKNOWN_LATENCY + 1, np.int64)
@@ -52,6 +54,7 @@ class PerformanceService:
     :param window: how long the window is that the model is judged by, before the last ``maturity``.
     :param maturity: how old a prediction must be for its label to have come.
     :param latency_limit_ms: what the 99th percentile of the last day's latency may be.
+    :param error_limit: what share of the last day's requests may fail.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class PerformanceService:
         window: timedelta = timedelta(days=30),
         maturity: timedelta = timedelta(days=30),
         latency_limit_ms: float = 200,
+        error_limit: float = 0.01,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -80,6 +84,7 @@ class PerformanceService:
         self._window = window
         self._maturity = maturity
         self._latency_limit_ms = latency_limit_ms
+        self._error_limit = error_limit
 
     async def check(self) -> int:
         """What the timer does: look at the models in use, keep what is found, and tell. Returns how many were looked
@@ -119,7 +124,8 @@ class PerformanceService:
         hours = await self._windows.cubes(reference, (first, end))
         async with self._database.connection() as conn:
             delays = await repository.label_delays(conn, model.id, first, mature)
-        return await asyncio.to_thread(self._found, model, reference, hours, span, end, delays)
+            sent = await repository.outcomes(conn, end - _DAY, self._clock())
+        return await asyncio.to_thread(self._found, model, reference, hours, span, end, delays, sent)
 
     def _found(
         self,
@@ -129,6 +135,7 @@ class PerformanceService:
         span: Span,
         end: datetime,
         delays: Sequence[tuple[int, int]],
+        sent: tuple[int, int],
     ) -> Performance:
         cells = [_cells(reference, each) for each in hours]
         dated = [(each.start, of) for each, of in zip(hours, cells, strict=True)]
@@ -140,7 +147,7 @@ class PerformanceService:
             _week(monday, sum((of for _, of in within), empty), mature=monday + timedelta(weeks=1) <= span[1])
             for monday, within in groupby(dated, key=lambda each: _monday(each[0]))
         ]
-        yesterday = end - timedelta(days=1)
+        yesterday = end - _DAY
         last_day = sum((each.latencies for each in hours if each.start >= yesterday), _NO_LATENCIES)
         return Performance(
             model_id=model.id,
@@ -155,6 +162,8 @@ class PerformanceService:
             estimated=[PerformanceEstimate(metric=name, value=value) for name, value in estimated(after).items()],
             estimated_rows=int(after.rows.sum()),
             latency_ms={name: quantile_ms(last_day, share) for name, share in _QUANTILES.items()},
+            requests=sent[0],
+            error_rate=sent[1] / sent[0] if sent[0] else None,
             changed_at=_changed_at([each for each in dated if each[0] < span[1]]),
             weeks=weeks,
             maturity=_maturity(delays),
@@ -187,7 +196,7 @@ class PerformanceService:
                 await self._alerts.report(signal)
         values = {each.metric: each.value for each in found.figures} if found.enough else {}
         values |= {f"estimated_{each.metric}": each.value for each in found.estimated}
-        values["latency_p99_ms"] = found.latency_ms["p99"]
+        values |= {"latency_p99_ms": found.latency_ms["p99"], "error_rate": found.error_rate}
         await self._rules.observe(
             [Observation(name, value, model.id, end) for name, value in values.items() if value is not None]
         )
@@ -197,6 +206,7 @@ class PerformanceService:
         worse = [each for each in found.figures if each.status is not Status.OK]
         told = ", ".join(f"{each.metric} {each.value:.3g} (was {each.at_training:.3g})" for each in worse)
         cause, latency, change = (f"{kind}:{model.id}" for kind in ("performance", "latency", "concept"))
+        failing = found.requests >= _FEWEST_REQUESTS and (found.error_rate or 0) > self._error_limit
         since = None if found.changed_at is None else f"{found.changed_at:%Y-%m-%d}"
         return [
             (
@@ -210,6 +220,13 @@ class PerformanceService:
                         f"p99 of the last day is {p99:g} ms, more than {self._latency_limit_ms:g}", {"p99_ms": p99})
                 if p99 is not None and p99 > self._latency_limit_ms else None,
                 latency,
+            ),
+            (
+                _signal(model, "error_rate", "ERROR_RATE", Status.CRITICAL, "Transactions cannot be scored",
+                        f"{found.error_rate:.2%} of {found.requests:,} requests of the last day failed",
+                        {"error_rate": found.error_rate, "requests": found.requests})
+                if failing else None,
+                "error_rate",
             ),
             (
                 _signal(model, change, "CONCEPT_DRIFT", Status.WARNING, f"Model {name} misses other frauds than before",

@@ -96,6 +96,7 @@ class Settings(BaseSettings):
 
     bias_window_days: int = Field(30, ge=1, le=366, description="Days that the nightly look for bias covers.")
     performance_window_days: int = Field(30, ge=1, le=366, description="Days of labels that a model is judged by.")
+    error_rate_limit: float = Field(0.01, gt=0, le=1, description="What share of a day's requests may fail.")
     latency_p99_limit_ms: float = Field(200, gt=0, description="What the 99th percentile of a day's latency may be.")
     label_maturity_days: int = Field(
         30, ge=0, le=365, description="Age in days at which a prediction's label has come, if it ever does."

@@ -1,6 +1,6 @@
 """Rows of ``predictions``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -190,3 +190,13 @@ async def list_of_model(
 async def _list(conn: Connection, statement: str, parameters: dict[str, Any]) -> list[Prediction]:
     rows: list[Row] = await (await conn.execute(_SQL[statement], parameters)).fetchall()
     return [Prediction.model_validate(row) for row in rows]
+
+
+async def add_outcomes(conn: Connection, counts: Mapping[datetime, Sequence[int]]) -> None:
+    """Add requests and failed ones to the counts of their hours."""
+    parameters = {
+        "hours": list(counts),
+        "requests": [requests for requests, _ in counts.values()],
+        "failed": [failed for _, failed in counts.values()],
+    }
+    await conn.execute(_SQL["add_outcomes"], parameters)

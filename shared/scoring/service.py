@@ -27,6 +27,7 @@ from shared.scoring.batching import MicroBatcher
 from shared.scoring.history_top_up import HistoryTopUp
 from shared.scoring.identifiers import created_at
 from shared.scoring.model import Explanation, Prediction, Reason
+from shared.scoring.outcomes import Outcomes
 from shared.scoring.prepared import Answer, Request, Waiting
 from shared.scoring.reasons import explanation, reasons
 from shared.scoring.repository import NewPrediction
@@ -69,6 +70,7 @@ class ScoringService:
         self._top_up = HistoryTopUp(database, self.history, clock)
         self.models = ServedModels(registry, blobs, alerts, clock, self._top_up.before_serving)
         self._window = duplicate_window
+        self._outcomes = Outcomes(database, clock)
         self._scorer = BatchScorer(database, self.models, self.history, clock, duplicate_window)
         self._batcher: MicroBatcher[Request, Answer | Repeated] = MicroBatcher(
             self._score_batch,
@@ -94,6 +96,11 @@ class ScoringService:
         :raises NotFound: no model has this id.
         :raises Unavailable: the database is away, the queue is full, or the deadline passed.
         """
+        return await self._outcomes.watch(self._score(transaction, model_id, sender, explain=explain))
+
+    async def _score(
+        self, transaction: dict[str, Any], model_id: UUID | None, sender: UUID | None, *, explain: bool
+    ) -> Answer:
         arrived = perf_counter()
         # Loaded before it queues: one model that cannot be loaded must not keep the others waiting.
         model = None if model_id is None else await self._named(model_id)

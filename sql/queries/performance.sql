@@ -32,3 +32,9 @@ SELECT
 FROM json_to_recordset(%(rows)s::json) AS row (
     id uuid, metric_name text, metric_value float8, status text, threshold_used float8
 );
+
+-- name: outcomes
+-- Requests to score and failed ones of a span.
+SELECT coalesce(sum(requests), 0)::bigint AS requests, coalesce(sum(failed), 0)::bigint AS failed
+FROM scoring_outcomes
+WHERE hour >= %(since)s AND hour < %(until)s;

@@ -178,3 +178,12 @@ WHERE model_id = %(model_id)s
   AND (created_at, id) < (%(before)s, %(before_id)s)
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s;
+
+-- name: add_outcomes
+-- Requests to score, and those that failed, by hour.
+INSERT INTO scoring_outcomes AS known (hour, requests, failed)
+SELECT hour, requests, failed
+FROM unnest(%(hours)s::timestamptz[], %(requests)s::bigint[], %(failed)s::bigint[]) AS new (hour, requests, failed)
+ON CONFLICT (hour) DO UPDATE
+SET requests = known.requests + excluded.requests,
+    failed = known.failed + excluded.failed;

@@ -150,3 +150,18 @@ async def test_a_model_without_predictions_says_so(monitored: Monitored) -> None
     with pytest.raises(Conflict):
         await performance_of(monitored).look()
     assert await performance_of(monitored).check() == 0
+
+
+async def test_requests_that_fail_are_an_alert(monitored: Monitored) -> None:
+    """Of the last day, and only where there are enough of them."""
+    await predict(monitored, 60, found=0.5)
+    async with monitored.database.connection() as conn:
+        await conn.execute("INSERT INTO scoring_outcomes VALUES (date_trunc('hour', now()), 50, 10)")
+    service = performance_of(monitored)
+    await service.check()
+    assert (await monitored.alerts.list_page())[1] == 0
+    async with monitored.database.connection() as conn:
+        await conn.execute("UPDATE scoring_outcomes SET requests = 500")
+    await service.check()
+    alerts, _ = await monitored.alerts.list_page()
+    assert [(alert.alert_type, (alert.details or {})["error_rate"]) for alert in alerts] == [("ERROR_RATE", 0.02)]
