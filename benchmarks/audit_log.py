@@ -22,9 +22,11 @@ from benchmarks.private_database import private_database
 from shared.audit.model import NEWEST, AuditFilter, Origin, Position
 from shared.audit.service import AuditService, record
 from shared.platform.database import Database
+from shared.platform.patience import answering_within
 from shared.platform.queries import queries
 
 WRITERS = 8
+_FILLING_SECONDS = 3600.0
 PAGE = 20
 RUNS = 40
 
@@ -195,10 +197,11 @@ async def measure(rows: int, entries: int, *, plans: bool, verify: bool) -> None
         for kind, rates in (await appends_in_turns(database, entries)).items():
             print(f"{kind}: {np.median(rates):,.0f} entries a second ({', '.join(f'{rate:,.0f}' for rate in rates)})")
         started = time.perf_counter()
-        async with database.connection() as conn:
-            for statement in FILL.replace("ROWS", str(rows)).split(";")[:-1]:
-                await conn.execute(statement.encode())
-            await conn.execute(b"VACUUM ANALYZE audit_logs")
+        with answering_within(_FILLING_SECONDS):
+            async with database.connection() as conn:
+                for statement in FILL.replace("ROWS", str(rows)).split(";")[:-1]:
+                    await conn.execute(statement.encode())
+                await conn.execute(b"VACUUM ANALYZE audit_logs")
         print(f"{rows:,} rows filled in {time.perf_counter() - started:.0f} s\n")
         await pages(database, plans=plans)
         if verify:

@@ -147,7 +147,7 @@ class BiasService:
         """Look at a period, labels as they are known now, and leave no trace.
 
         :raises NotFound: no such model, none in production, or it has no profile.
-        :raises Conflict: the model has not predicted anything yet.
+        :raises Conflict: no prediction of the model is counted yet.
         :raises InvalidContent: the period is longer than a year or ends before it begins.
         """
         reference = await self._references.get(request.model_id or (await self._registry.production()).id)
@@ -163,7 +163,7 @@ class BiasService:
     async def _counted(self, reference: Reference) -> datetime:
         until = await self._windows.folded_until(reference.model_id)
         if until is None:
-            raise Conflict("the model has not predicted anything yet", target="model_id")
+            raise Conflict("no prediction of the model is counted yet", target="model_id")
         return until.replace(minute=0, second=0, microsecond=0)
 
     async def _check(self, model_id: UUID) -> int:

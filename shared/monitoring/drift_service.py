@@ -130,7 +130,7 @@ class DriftService:
         reference = await self._references.get(request.model_id or (await self._registry.production()).id)
         until = await self._windows.folded_until(reference.model_id)
         if until is None:
-            raise Conflict("the model has not predicted anything yet", target="model_id")
+            raise Conflict("no prediction of the model is counted yet", target="model_id")
         end = request.window_end or until.replace(minute=0, second=0, microsecond=0)
         if (end - _EPOCH) % timedelta(hours=1):
             raise invalid_field("window_end", "must be a full hour")

@@ -110,13 +110,13 @@ class PerformanceService:
         """How a model does, by default the one in production; nothing is stored.
 
         :raises NotFound: no such model, none in production, or it has no profile.
-        :raises Conflict: the model has not predicted anything yet.
+        :raises Conflict: no prediction of the model is counted yet.
         """
         model = await self._registry.production() if model_id is None else await self._registry.get(model_id)
         reference = await self._references.get(model.id)
         until = await self._windows.folded_until(model.id)
         if until is None:
-            raise Conflict("the model has not predicted anything yet", target="model_id")
+            raise Conflict("no prediction of the model is counted yet", target="model_id")
         end = until.replace(minute=0, second=0, microsecond=0)
         mature = end - self._maturity
         span = mature - self._window, mature
