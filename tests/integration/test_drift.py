@@ -154,7 +154,7 @@ async def test_only_the_newest_window_of_a_known_length_alerts(monitored: Monito
 async def test_what_cannot_be_looked_at_is_refused(monitored: Monitored) -> None:
     """A model without predictions, a window that does not end at a full hour, one that is not counted yet."""
     service = _service(monitored, START + 2 * HOUR)
-    with pytest.raises(Conflict, match="not predicted anything"):
+    with pytest.raises(Conflict, match="no prediction of the model"):
         await service.compute(DriftRequest())
     await _hour(monitored, 0)
     with pytest.raises(InvalidContent):
