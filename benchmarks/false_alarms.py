@@ -12,7 +12,8 @@ import argparse
 import numpy as np
 
 from benchmarks.drift_data import CATEGORIES, LEVELS, NUMBERS, categories, count, numbers, profile_of
-from shared.monitoring.drift import Level, WindowDrift, window_drift
+from shared.monitoring.drift import WindowDrift, window_drift
+from shared.monitoring.level import Level
 from shared.monitoring.profile import ReferenceProfile
 from shared.monitoring.rollup import RollupLayout
 

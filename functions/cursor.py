@@ -2,12 +2,16 @@
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from shared.platform.errors import invalid_field
 
 Position = tuple[datetime, UUID]
+
+# Before every row of a list that begins with the newest.
+NEWEST: Final[Position] = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 def write_cursor(position: Position | None) -> str | None:

@@ -22,12 +22,13 @@ from functions.authorisation import admit, identify
 from functions.composition import Services, get_services
 from functions.idempotency import HEADER, answer_once
 from functions.requests import origin_of, read_body, read_query
-from functions.responses import ANSWERABLE, failure, internal_error, success
+from functions.responses import ANSWERABLE, Document, failure, internal_error, success
 from shared.audit.model import Denial, Origin
 from shared.idempotency.model import Claim
 from shared.platform.errors import Denied, DomainError, Unavailable
 from shared.platform.patience import answering_within
 from shared.platform.telemetry import get_logger, log_at_once
+from shared.training.report import CONTENT_SECURITY_POLICY
 from shared.users.model import Caller, Deactivated, Role
 
 _DATABASE_SECONDS: Final = 10.0  # a statement without an answer after these is given up
@@ -79,6 +80,16 @@ class Reply:
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     pagination: Mapping[str, Any] | None = None
+
+
+def report_page(content: bytes) -> Reply:
+    """A self-contained HTML page; a browser may apply its own style sheet and nothing else."""
+    headers = {
+        "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "private, no-cache",
+    }
+    return Reply(Document(content, "text/html"), headers=headers)
 
 
 def accepted(data: Any, operation_location: str, *, retry_after: int = 2) -> Reply:

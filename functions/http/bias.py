@@ -1,14 +1,12 @@
 """Bias: protected attributes, what is found about them, and audits of a period."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 import azure.durable_functions as df
 from pydantic import BaseModel, ConfigDict, Field
 
-from functions.cursor import read_cursor, write_cursor
-from functions.endpoint import Call, Reply, endpoint
-from functions.responses import Document
+from functions.cursor import NEWEST, read_cursor, write_cursor
+from functions.endpoint import Call, Reply, endpoint, report_page
 from shared.monitoring.bias_model import (
     AuditPeriod,
     AuditRequest,
@@ -17,13 +15,10 @@ from shared.monitoring.bias_model import (
     NewProtectedAttribute,
     ProtectedAttribute,
 )
-from shared.monitoring.fairness import Status
+from shared.monitoring.level import Level
 from shared.platform.errors import Conflict, NotFound
-from shared.training.report import CONTENT_SECURITY_POLICY
 
 bp = df.Blueprint()
-
-_NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 class BiasQuery(BaseModel):
@@ -34,7 +29,7 @@ class BiasQuery(BaseModel):
     model_id: UUID | None = None
     attribute: str | None = Field(None, min_length=1, max_length=100)
     metric: str | None = Field(None, min_length=1, max_length=100)
-    status: Status | None = None
+    status: Level | None = None
     page_size: int = Field(20, ge=1, le=100)
     cursor: str | None = Field(None, max_length=200)
 
@@ -114,7 +109,7 @@ async def list_bias_metrics(call: Call) -> Reply:
     """One page by cursor; each with its interval, the rate of every group and the rows behind it."""
     query: BiasQuery = call.query
     filters = query.model_dump(include={"attribute", "metric", "status"})
-    before = _NEWEST if query.cursor is None else read_cursor(query.cursor)
+    before = NEWEST if query.cursor is None else read_cursor(query.cursor)
     found = await call.services.bias.list_metrics(query.model_id, filters, before=before, limit=query.page_size)
     last = found[-1] if len(found) == query.page_size else None
     position = (last.computed_at, last.id) if last is not None and last.computed_at is not None else None
@@ -151,10 +146,4 @@ async def get_bias_report(call: Call) -> Reply:
 
     query: AuditPeriod = call.query
     request = AuditRequest(model_id=call.path_id("model_id"), **query.model_dump())
-    headers = {
-        "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "private, no-cache",
-    }
-    page = render_bias_report(await call.services.bias.audit(request))
-    return Reply(Document(page, "text/html"), headers=headers)
+    return report_page(render_bias_report(await call.services.bias.audit(request)))

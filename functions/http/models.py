@@ -8,14 +8,12 @@ import azure.durable_functions as df
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from functions.answers.models import MODEL, TRANSITION, Comparison, ModelFigures
-from functions.endpoint import Call, Reply, endpoint
+from functions.endpoint import Call, Reply, endpoint, report_page
 from functions.requests import NEWEST_FIRST, PageQuery
-from functions.responses import Document
 from shared.platform.errors import Conflict, NotFound
 from shared.registry.lifecycle import ModelStatus
 from shared.registry.model import ModelFilter
 from shared.registry.rules import Baseline, ChampionRule, NewBaselines, NewChampionRules
-from shared.training.report import CONTENT_SECURITY_POLICY
 
 bp = df.Blueprint()
 
@@ -139,12 +137,7 @@ async def get_model_metrics(call: Call) -> Reply:
 async def get_model_report(call: Call) -> Reply:
     """One self-contained page, verified; a browser may apply its own style sheet and nothing else."""
     content = await call.services.reports.read(call.path_id("model_id"))
-    headers = {
-        "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "private, no-cache",
-    }
-    return Reply(Document(content, "text/html"), headers=headers)
+    return report_page(content)
 
 
 @endpoint(

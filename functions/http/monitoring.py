@@ -1,23 +1,19 @@
 """Drift: compute it, read what was found, see it as a page."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
 import azure.durable_functions as df
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from functions.cursor import read_cursor, write_cursor
-from functions.endpoint import Call, Reply, endpoint
-from functions.responses import Document
-from shared.monitoring.drift import Level
+from functions.cursor import NEWEST, read_cursor, write_cursor
+from functions.endpoint import Call, Reply, endpoint, report_page
+from shared.monitoring.level import Level
 from shared.monitoring.model import DriftMetric, DriftRequest, DriftSeries, DriftWindow, WindowHours
 from shared.platform.errors import Conflict, NotFound
-from shared.training.report import CONTENT_SECURITY_POLICY
 
 bp = df.Blueprint()
-
-_NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 class DriftQuery(BaseModel):
@@ -85,7 +81,7 @@ async def list_drift(call: Call) -> Reply:
     query: DriftQuery = call.query
     filters = query.model_dump(include={"drift_type", "status", "metric", "feature"})
     filters["length"] = None if query.window_hours is None else timedelta(hours=query.window_hours)
-    before = _NEWEST if query.cursor is None else read_cursor(query.cursor)
+    before = NEWEST if query.cursor is None else read_cursor(query.cursor)
     found = await call.services.drift.list_metrics(query.model_id, filters, before=before, limit=query.page_size)
     last = found[-1] if len(found) == query.page_size else None
     position = (last.window_end, last.id) if last is not None and last.window_end is not None else None
@@ -104,7 +100,7 @@ async def list_drift(call: Call) -> Reply:
 async def list_feature_drift(call: Call) -> Reply:
     """Ready to be drawn: windows in rising order, one line a column, the most drifted column first."""
     query: SeriesQuery = call.query
-    before = _NEWEST if query.cursor is None else read_cursor(query.cursor)
+    before = NEWEST if query.cursor is None else read_cursor(query.cursor)
     series = await call.services.drift.series(
         query.model_id,
         query.metric,
@@ -133,9 +129,4 @@ async def get_drift_report(call: Call) -> Reply:
     content = await call.services.drift_reports.render(
         call.path_id("model_id"), window_hours=query.window_hours, window_end=query.window_end
     )
-    headers = {
-        "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "private, no-cache",
-    }
-    return Reply(Document(content, "text/html"), headers=headers)
+    return report_page(content)

@@ -1,6 +1,5 @@
 """Scoring, and looking at what was scored."""
 
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +7,7 @@ import azure.durable_functions as df
 from pydantic import BaseModel, ConfigDict, Field
 
 from functions.answers.scoring import EXPLAINED_PREDICTION, PREDICTION, Explained, Scored
-from functions.cursor import read_cursor, write_cursor
+from functions.cursor import NEWEST, read_cursor, write_cursor
 from functions.endpoint import Call, Reply, endpoint
 from shared.platform.errors import Conflict, NotFound
 from shared.scoring.model import Explanation, ScoreRequest
@@ -16,8 +15,6 @@ from shared.scoring.prepared import Answer
 from shared.scoring.reason_codes import CATALOGUE_VERSION
 
 bp = df.Blueprint()
-
-_NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 class PredictionQuery(BaseModel):
@@ -96,7 +93,7 @@ async def get_prediction(call: Call) -> Reply:
 async def list_predictions(call: Call) -> Reply:
     """One page by cursor: of a transaction, of a model, or of the model in production."""
     query: PredictionQuery = call.query or PredictionQuery()
-    before = _NEWEST if query.cursor is None else read_cursor(query.cursor)
+    before = NEWEST if query.cursor is None else read_cursor(query.cursor)
     scoring = call.services.scoring
     if query.transaction_id is not None:
         found = await scoring.list_of_transaction(query.transaction_id, before=before, limit=query.page_size)

@@ -15,6 +15,7 @@ _DRIFT: Final = (
     "missing_rate",
     "unseen_rate",
     "share_change",
+    "share_change",
     "drifted_share",
 )
 _PERFORMANCE: Final = (

@@ -12,7 +12,6 @@ from shared.monitoring.fairness import (
     Figure,
     GroupCounts,
     Limit,
-    Status,
     figures,
     group_counts,
     holm,
@@ -20,6 +19,7 @@ from shared.monitoring.fairness import (
     rates,
     status,
 )
+from shared.monitoring.level import Level
 from shared.monitoring.reference import Reference
 from shared.monitoring.rollup import SCORE_UNIT, Cube
 from shared.monitoring.windows import WindowCube
@@ -139,13 +139,13 @@ def _said(
                 low=each.low,
                 high=each.high,
                 p=p,
-                status=Status.OK if limit is None else status(each, limit, p),
+                status=Level.OK if limit is None else status(each, limit, p),
                 threshold=None if limit is None else limit.at_most if limit.at_most is not None else limit.at_least,
                 groups=dict(each.groups),
                 sizes=dict(each.sizes),
             )
         )
-    worst = max((figure.status for figure in shown), key=list(Status).index, default=Status.OK)
+    worst = max((figure.status for figure in shown), key=lambda level: level.rank, default=Level.OK)
     return AttributeBias(
         attribute=" & ".join(attributes[column].attribute.attribute_name for column in columns),
         status=worst,

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
-from shared.monitoring.fairness import DEFAULT_LIMITS, Limit, Status
+from shared.monitoring.fairness import DEFAULT_LIMITS, Limit
+from shared.monitoring.level import Level
 
 LONGEST: Final = timedelta(days=366)
 _EARLIEST_YEAR: Final = 2000  # times near the first of all cannot be reckoned back from
@@ -91,7 +92,7 @@ class BiasMetric(BaseModel):
     metric_name: str
     overall_value: float
     group_values: dict[str, float]
-    status: Status
+    status: Level
     threshold_used: float | None
     sample_size: int | None
     group_sizes: dict[str, int] | None
@@ -140,7 +141,7 @@ class BiasFigure(BaseModel):
     low: float
     high: float
     p: float
-    status: Status
+    status: Level
     threshold: float | None
     groups: dict[str, float]
     sizes: dict[str, int]
@@ -150,7 +151,7 @@ class AttributeBias(BaseModel):
     """One attribute, or several together. ``rates``: each group's rates with intervals."""
 
     attribute: str
-    status: Status
+    status: Level
     rows: int
     labelled: int
     figures: list[BiasFigure]

@@ -22,8 +22,9 @@ from shared.monitoring.bias_model import (
     NewProtectedAttribute,
     ProtectedAttribute,
 )
-from shared.monitoring.fairness import MINIMUM, Status
+from shared.monitoring.fairness import MINIMUM
 from shared.monitoring.folding import FoldService
+from shared.monitoring.level import Level
 from shared.monitoring.reference import Reference, References
 from shared.monitoring.windows import Span, Windows
 from shared.platform.clock import Clock
@@ -177,7 +178,7 @@ class BiasService:
         report = await self._look_at(reference, span, matured)
         async with self._database.transaction() as conn:
             await repository.store_window(conn, model_id, span, report.attributes, self._clock())
-        worst = max((each.status for each in report.attributes), key=list(Status).index, default=Status.OK)
+        worst = max((each.status for each in report.attributes), key=lambda level: level.rank, default=Level.OK)
         _log.info(BIAS_COMPUTED, model_id=str(model_id), rows=report.rows, status=worst.value)
         await self._tell(reference, span, report.attributes)
         return 1
@@ -206,7 +207,7 @@ class BiasService:
     async def _tell(self, reference: Reference, span: Span, found: list[AttributeBias]) -> None:
         for each in found:
             cause = f"bias:{reference.model_id}:{each.attribute}"
-            if each.status is Status.OK:
+            if each.status is Level.OK:
                 await self._alerts.clear(cause, at=span[1])
             else:
                 await self._alerts.report(_signal(reference, span, each, cause))
@@ -220,13 +221,13 @@ class BiasService:
 
 
 def _signal(reference: Reference, span: Span, found: AttributeBias, cause: str) -> Signal:
-    beyond = [figure for figure in found.figures if figure.status is not Status.OK]
+    beyond = [figure for figure in found.figures if figure.status is not Level.OK]
     told = ", ".join(f"{each.metric} {each.value:.3g} ({each.low:.3g} to {each.high:.3g})" for each in beyond)
     return Signal(
         cause=cause,
         source=Source.BIAS,
         alert_type="BIAS",
-        severity=Severity.CRITICAL if found.status is Status.CRITICAL else Severity.WARNING,
+        severity=Severity.CRITICAL if found.status is Level.CRITICAL else Severity.WARNING,
         title=f"Model {reference.name} {reference.version} treats groups of {found.attribute} unlike",
         description=f"From {span[0]:%Y-%m-%d} to {span[1]:%Y-%m-%d}, {found.rows:,} predictions: {told}.",
         details={

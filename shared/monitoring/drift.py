@@ -15,25 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.monitoring import statistics
+from shared.monitoring.level import Level
 from shared.monitoring.profile import FeatureProfile, ReferenceProfile
 from shared.monitoring.rollup import Ints, RollupLayout
 
 _FEWEST_VALUES: Final = 50  # present ones, for figures that leave out missing ones
 _FEWEST_EXPECTED_CATEGORY: Final = 0.01  # share of a category that counts by itself in PSI
 _STANDARD_ERRORS: Final = 3.0
-
-
-class Level(StrEnum):
-    """How bad, in rising order; the words of ``drift_metrics.status``."""
-
-    OK = "OK"
-    WARNING = "WARNING"
-    CRITICAL = "CRITICAL"
-
-    @property
-    def rank(self) -> int:
-        """For comparing."""
-        return list(Level).index(self)
 
 
 class Limits(NamedTuple):

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from shared.monitoring.drift import Level
+from shared.monitoring.level import Level
 from shared.monitoring.model import DriftMetric
 from shared.monitoring.windows import Span
 from shared.platform.database import Connection, Row

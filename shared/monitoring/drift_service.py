@@ -10,9 +10,10 @@ from uuid import UUID
 from shared.alerts.model import Severity, Signal, Source
 from shared.alerts.rules import Observation
 from shared.monitoring import drift_repository
-from shared.monitoring.drift import DriftPolicy, Level, WindowDrift, window_drift
+from shared.monitoring.drift import DriftPolicy, WindowDrift, window_drift
 from shared.monitoring.drift_repository import NewFigure
 from shared.monitoring.folding import FoldService
+from shared.monitoring.level import Level
 from shared.monitoring.model import (
     DriftLine,
     DriftMetric,

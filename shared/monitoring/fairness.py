@@ -9,7 +9,6 @@ shares, with Holm's correction (1979) over everything that is tested.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import combinations
 from statistics import NormalDist
 from types import MappingProxyType
@@ -18,21 +17,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.monitoring.level import Level
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 MINIMUM: Final = 30  # below so many rows a share says more about chance than about the group
-LEVEL: Final = 0.95
-_ALPHA: Final = 1 - LEVEL
+_ALPHA: Final = 0.05
 _MOST_GROUPS: Final = 200  # of an intersection that are compared; the larger ones
-
-
-class Status(StrEnum):
-    """The verdict on a figure."""
-
-    OK = "OK"
-    WARNING = "WARNING"
-    CRITICAL = "CRITICAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +236,7 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def status(figure: Figure, limit: Limit, corrected_p: float) -> Status:
+def status(figure: Figure, limit: Limit, corrected_p: float) -> Level:
     """CRITICAL when the whole interval lies beyond the limit, WARNING when the figure does and the groups differ by
     more than chance."""
     if limit.at_most is not None:
@@ -253,8 +245,8 @@ def status(figure: Figure, limit: Limit, corrected_p: float) -> Status:
         assert limit.at_least is not None
         beyond, surely = figure.value < limit.at_least, figure.high < limit.at_least
     if not beyond or corrected_p >= _ALPHA:
-        return Status.OK
-    return Status.CRITICAL if surely else Status.WARNING
+        return Level.OK
+    return Level.CRITICAL if surely else Level.WARNING
 
 
 def _chosen(part: Ints, whole: Ints, minimum: int) -> tuple[Ints, Ints, Ints] | None:

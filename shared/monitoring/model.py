@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from shared.monitoring.drift import Kind, Level, WindowDrift
+from shared.monitoring.drift import Kind, WindowDrift
+from shared.monitoring.level import Level
 
 LONGEST_WINDOW_HOURS = 90 * 24
 WindowHours = Annotated[int, Field(ge=1, le=LONGEST_WINDOW_HOURS)]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.monitoring.rollup import LATENCY_EDGES, SCORE_UNIT, UNKNOWN_LATENCY, Cube
+from shared.training.intervals import wilson
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -170,12 +171,8 @@ def change_point(missed: Sequence[int], frauds: Sequence[int], delta: float = 0.
 
 
 def _share(part: int, whole: int) -> Interval | None:
-    if not whole:
-        return None
-    share, z2 = part / whole, _Z**2
-    middle = (share + z2 / (2 * whole)) / (1 + z2 / whole)
-    half = _Z / (1 + z2 / whole) * math.sqrt(share * (1 - share) / whole + z2 / (4 * whole**2))
-    return Interval(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share))
+    ends = wilson(part, whole)
+    return None if ends is None else Interval(part / whole, ends["low"], ends["high"])
 
 
 def _f1(hits: int, alarms: int, frauds: int) -> Interval | None:

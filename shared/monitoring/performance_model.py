@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.monitoring.fairness import Status
+from shared.monitoring.level import Level
 
 
 class PerformanceFigure(BaseModel):
@@ -20,7 +20,7 @@ class PerformanceFigure(BaseModel):
     high: float | None
     at_training: float | None
     lost: float | None
-    status: Status
+    status: Level
 
 
 class PerformanceEstimate(BaseModel):
@@ -65,7 +65,7 @@ class Performance(BaseModel):
     labelled: int
     frauds: int
     enough: bool = Field(description="Whether there are labels enough to judge by")
-    status: Status
+    status: Level
     figures: list[PerformanceFigure]
     estimated: list[PerformanceEstimate]
     estimated_rows: int

@@ -12,8 +12,8 @@ import numpy as np
 from shared.alerts.model import Severity, Signal, Source
 from shared.alerts.rules import Observation
 from shared.monitoring import performance_repository as repository
-from shared.monitoring.fairness import Status
 from shared.monitoring.folding import FoldService
+from shared.monitoring.level import Level
 from shared.monitoring.performance import Cells, Interval, change_point, estimated, measured, quantile_ms
 from shared.monitoring.performance_model import (
     MaturityPoint,
@@ -157,7 +157,7 @@ class PerformanceService:
             labelled=judged.labelled,
             frauds=int(judged.frauds.sum()),
             enough=judged.enough,
-            status=max((each.status for each in figures), key=list(Status).index, default=Status.OK),
+            status=max((each.status for each in figures), key=lambda level: level.rank, default=Level.OK),
             figures=figures,
             estimated=[PerformanceEstimate(metric=name, value=value) for name, value in estimated(after).items()],
             estimated_rows=int(after.rows.sum()),
@@ -203,7 +203,7 @@ class PerformanceService:
 
     def _signals(self, model: Model, found: Performance) -> list[tuple[Signal | None, str]]:
         name, p99 = f"{model.name} {model.version}", found.latency_ms["p99"]
-        worse = [each for each in found.figures if each.status is not Status.OK]
+        worse = [each for each in found.figures if each.status is not Level.OK]
         told = ", ".join(f"{each.metric} {each.value:.3g} (was {each.at_training:.3g})" for each in worse)
         cause, latency, change = (f"{kind}:{model.id}" for kind in ("performance", "latency", "concept"))
         failing = found.requests >= _FEWEST_REQUESTS and (found.error_rate or 0) > self._error_limit
@@ -216,20 +216,20 @@ class PerformanceService:
                 cause,
             ),
             (
-                _signal(model, latency, "LATENCY", Status.WARNING, f"Model {name} answers slowly",
+                _signal(model, latency, "LATENCY", Level.WARNING, f"Model {name} answers slowly",
                         f"p99 of the last day is {p99:g} ms, more than {self._latency_limit_ms:g}", {"p99_ms": p99})
                 if p99 is not None and p99 > self._latency_limit_ms else None,
                 latency,
             ),
             (
-                _signal(model, "error_rate", "ERROR_RATE", Status.CRITICAL, "Transactions cannot be scored",
+                _signal(model, "error_rate", "ERROR_RATE", Level.CRITICAL, "Transactions cannot be scored",
                         f"{found.error_rate:.2%} of {found.requests:,} requests of the last day failed",
                         {"error_rate": found.error_rate, "requests": found.requests})
                 if failing else None,
                 "error_rate",
             ),
             (
-                _signal(model, change, "CONCEPT_DRIFT", Status.WARNING, f"Model {name} misses other frauds than before",
+                _signal(model, change, "CONCEPT_DRIFT", Level.WARNING, f"Model {name} misses other frauds than before",
                         f"the share of frauds that are missed changed on {since}", {"changed_at": since})
                 if since is not None else None,
                 change,
@@ -238,13 +238,13 @@ class PerformanceService:
 
 
 def _signal(
-    model: Model, cause: str, kind: str, status: Status, title: str, told: str, details: Mapping[str, Any]
+    model: Model, cause: str, kind: str, status: Level, title: str, told: str, details: Mapping[str, Any]
 ) -> Signal:
     return Signal(
         cause=cause,
         source=Source.PERFORMANCE,
         alert_type=kind,
-        severity=Severity.CRITICAL if status is Status.CRITICAL else Severity.WARNING,
+        severity=Severity.CRITICAL if status is Level.CRITICAL else Severity.WARNING,
         title=title,
         description=f"{told[:1].upper()}{told[1:]}.",
         details=details,
@@ -285,13 +285,13 @@ def _figures(model: Model, cells: Cells) -> list[PerformanceFigure]:
 def _figure(name: str, found: Interval | None, at_training: Any, *, enough: bool) -> PerformanceFigure:
     """WARNING and CRITICAL when even the better end of the interval has lost so much of the figure."""
     known = float(at_training) if isinstance(at_training, int | float) else None
-    lost, status = None, Status.OK
+    lost, status = None, Level.OK
     if found is not None and known:
         sign = -1 if name in _LOWER_IS_BETTER else 1
         lost = sign * (known - found.value) / known
         at_best = sign * (known - (found.low if sign < 0 else found.high)) / known
         if enough and name not in _LOWER_IS_BETTER:
-            status = Status.CRITICAL if at_best >= _CRITICAL else Status.WARNING if at_best >= _WARNING else Status.OK
+            status = Level.CRITICAL if at_best >= _CRITICAL else Level.WARNING if at_best >= _WARNING else Level.OK
     return PerformanceFigure(
         metric=name,
         value=None if found is None else found.value,

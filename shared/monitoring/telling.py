@@ -6,8 +6,9 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from shared.alerts.model import Severity, Signal, Source
-from shared.monitoring.drift import ColumnDrift, Kind, Level, WindowDrift
+from shared.monitoring.drift import ColumnDrift, Kind, WindowDrift
 from shared.monitoring.drift_repository import NewFigure
+from shared.monitoring.level import Level
 from shared.monitoring.model import DriftColumn, DriftFigure, DriftWindow, ReferenceKind, window_status
 from shared.monitoring.reference import Reference
 from shared.monitoring.windows import Span

@@ -12,7 +12,7 @@ from shared.alerts.rule_service import RuleService
 from shared.audit.model import Origin
 from shared.monitoring.bias_model import AuditRequest, NewProtectedAttribute
 from shared.monitoring.bias_service import BiasService
-from shared.monitoring.fairness import Status
+from shared.monitoring.level import Level
 from shared.monitoring.report.bias_page import render_bias_report
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
@@ -86,7 +86,7 @@ async def test_a_gap_is_found_stored_and_told_until_it_is_gone(
         before=(datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1)), limit=10,
     )  # fmt: skip
     (gap,) = found
-    assert gap.status is Status.CRITICAL
+    assert gap.status is Level.CRITICAL
     assert gap.interval_low is not None
     assert gap.threshold_used is not None
     assert gap.overall_value > gap.interval_low > gap.threshold_used
@@ -106,7 +106,7 @@ async def test_alike_groups_are_no_alert(monitored: Monitored, system: Caller, o
         None, {"attribute": "gender", "metric": None, "status": None},
         before=(datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1)), limit=10,
     )  # fmt: skip
-    assert {each.status for each in found} == {Status.OK}
+    assert {each.status for each in found} == {Level.OK}
     assert {each.metric_name for each in found} >= {"demographic_parity_diff", "equalized_odds_diff", "fpr_diff"}
     _, total = await monitored.alerts.list_page()
     assert total == 0

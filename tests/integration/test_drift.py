@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.monitoring.drift import DriftPolicy, Level
+from shared.monitoring.drift import DriftPolicy
 from shared.monitoring.drift_service import DriftService
+from shared.monitoring.level import Level
 from shared.monitoring.model import DriftRequest, ReferenceKind, WindowStatus
 from shared.platform.blobs import BlobStore
 from shared.platform.database import Database, Row

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from shared.alerts.rule_service import RuleService
 from shared.alerts.rules import RuleSettings
 from shared.audit.model import Origin
-from shared.monitoring.fairness import Status
+from shared.monitoring.level import Level
 from shared.monitoring.performance_service import PerformanceService
 from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
@@ -123,7 +123,7 @@ async def test_few_labels_are_no_alert(monitored: Monitored) -> None:
     await predict(monitored, 60, found=0.0)
     assert await performance_of(monitored).check() == 1
     shown = await performance_of(monitored).look()
-    assert (shown.enough, shown.status) == (False, Status.OK)
+    assert (shown.enough, shown.status) == (False, Level.OK)
     assert (await monitored.alerts.list_page())[1] == 0
 
 

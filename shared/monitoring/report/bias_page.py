@@ -3,7 +3,7 @@
 from typing import Final
 
 from shared.monitoring.bias_model import AttributeBias, BiasReport
-from shared.monitoring.fairness import Status
+from shared.monitoring.level import Level
 from shared.training.report.charts.intervals import Interval, interval_chart
 from shared.training.report.document import document
 from shared.training.report.markup import figure, grid, paragraph, section, table, tiles
@@ -11,7 +11,7 @@ from shared.training.report.scales import rounded_up
 from shared.training.report.text import count, number, percent
 
 _CONTENTS: Final = (("verdict", "Verdict"), ("gaps", "Gaps"), ("groups", "Groups"))
-_WORDS: Final = {Status.OK: "alike", Status.WARNING: "unlike", Status.CRITICAL: "critically unlike"}
+_WORDS: Final = {Level.OK: "alike", Level.WARNING: "unlike", Level.CRITICAL: "critically unlike"}
 _MOST_ROWS: Final = 60
 _RATES: Final = (
     ("selection_rate", "Flagged"),
@@ -34,8 +34,8 @@ def render_bias_report(report: BiasReport) -> bytes:
 
 
 def _verdict(report: BiasReport) -> str:
-    worst = max((each.status for each in report.attributes), key=list(Status).index, default=Status.OK)
-    unlike = sum(each.status is not Status.OK for each in report.attributes)
+    worst = max((each.status for each in report.attributes), key=lambda level: level.rank, default=Level.OK)
+    unlike = sum(each.status is not Level.OK for each in report.attributes)
     period = f"{report.period_start:%Y-%m-%d %H:%M} to {report.period_end:%Y-%m-%d %H:%M} UTC"
     shown = tiles(
         [
@@ -66,7 +66,7 @@ def _gaps(report: BiasReport) -> str:
     ]
     if not rows:
         return section("gaps", "Gaps", paragraph("No two groups are large enough to be compared."))
-    head = ("Attribute", "Figure", "Status", "Value", "95 % interval", "Limit", "p")
+    head = ("Attribute", "Figure", "Level", "Value", "95 % interval", "Limit", "p")
     return section("gaps", "Gaps", table("Gaps between groups", head, rows, words=(0, 1, 2)))
 
 

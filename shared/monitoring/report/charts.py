@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from shared.monitoring.drift import Level
+from shared.monitoring.level import Level
 from shared.monitoring.model import DriftLine, DriftSeries
 from shared.monitoring.report.subject import Bars
 from shared.training.report.plot import WIDTH, Plot, legend, picture

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.monitoring.drift import Level
+from shared.monitoring.level import Level
 from shared.monitoring.model import DriftColumn, WindowStatus
 from shared.monitoring.report.charts import bars_chart, line_chart
 from shared.monitoring.report.subject import Subject, bars_of

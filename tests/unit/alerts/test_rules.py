@@ -7,8 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import ValidationError
 
+from shared.alerts.metrics import METRICS
 from shared.alerts.model import Severity, Source
 from shared.alerts.rules import Observation, Rule, RuleSettings, cause_of, is_broken, signal_of, watches
+from shared.monitoring.drift import DriftPolicy
+from shared.monitoring.fairness import DEFAULT_LIMITS
 
 MODEL = UUID(int=1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,3 +85,8 @@ def test_settings_that_make_no_sense_are_refused(given: dict[str, object]) -> No
     with pytest.raises(ValidationError) as refused:
         RuleSettings.model_validate({"name": "a", "metric": "psi", "operator": "gte", "threshold": 0.2, **given})
     assert refused.value.errors()[0]["loc"] == tuple(given)
+
+
+def test_rules_may_watch_every_figure_that_has_a_limit() -> None:
+    """Of drift and of bias: what the built-in limits look at, people may set limits on."""
+    assert set(DriftPolicy().limits) | set(DEFAULT_LIMITS) <= set(METRICS)

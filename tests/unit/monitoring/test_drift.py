@@ -11,12 +11,12 @@ from shared.monitoring.drift import (
     ColumnDrift,
     DriftPolicy,
     Kind,
-    Level,
     category_drift,
     number_drift,
     quantile_groups,
     window_drift,
 )
+from shared.monitoring.level import Level
 from shared.monitoring.profile import ReferenceProfile, build_profile, profile_feature, profile_scores
 from shared.monitoring.rollup import RollupLayout
 

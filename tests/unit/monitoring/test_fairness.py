@@ -9,7 +9,6 @@ from shared.monitoring.fairness import (
     Figure,
     GroupCounts,
     Limit,
-    Status,
     compress,
     figures,
     group_counts,
@@ -17,6 +16,7 @@ from shared.monitoring.fairness import (
     rates,
     status,
 )
+from shared.monitoring.level import Level
 
 
 def counts(rows: list[int], flagged: list[int], frauds: list[int], hits: list[int]) -> GroupCounts:
@@ -30,7 +30,7 @@ def figure(found: list[Figure], metric: str) -> Figure:
     return next(each for each in found if each.metric == metric)
 
 
-def verdicts(found: list[Figure]) -> set[Status]:
+def verdicts(found: list[Figure]) -> set[Level]:
     corrected = holm([each.p for each in found])
     return {
         status(each, DEFAULT_LIMITS[each.metric], p)
@@ -77,7 +77,7 @@ def test_alike_groups_are_not_called_biased() -> None:
         frauds = rng.binomial(500, 0.05, 8)
         hits = rng.binomial(frauds, 0.7)
         flagged = hits + rng.binomial(500 - frauds, 0.01)
-        raised += verdicts(figures(counts([500] * 8, flagged.tolist(), frauds.tolist(), hits.tolist()))) != {Status.OK}
+        raised += verdicts(figures(counts([500] * 8, flagged.tolist(), frauds.tolist(), hits.tolist()))) != {Level.OK}
     assert raised / 200 <= 0.05
 
 
@@ -85,7 +85,7 @@ def test_a_real_gap_is_critical() -> None:
     """One group is flagged three times as often, among thousands of rows."""
     found = figures(counts([5000, 5000], [250, 1500], [100, 100], [80, 80]))
     gap = figure(found, "demographic_parity_diff")
-    assert status(gap, DEFAULT_LIMITS[gap.metric], gap.p) is Status.CRITICAL
+    assert status(gap, DEFAULT_LIMITS[gap.metric], gap.p) is Level.CRITICAL
 
 
 def test_a_group_without_positives_is_left_out() -> None:
@@ -102,7 +102,7 @@ def test_a_ratio_where_one_group_of_nobody_is_flagged_is_not_an_alarm() -> None:
     found = figures(counts([200, 200], [0, 2], [2, 2], [0, 2]))
     assert figure(found, "demographic_parity_ratio").value == 0
     assert figure(found, "disparate_impact").value == pytest.approx(0.99)
-    assert verdicts(found) == {Status.OK}
+    assert verdicts(found) == {Level.OK}
 
 
 def test_opposite_gaps_do_not_cancel() -> None:
@@ -133,17 +133,17 @@ def test_holms_correction_is_that_of_the_textbook() -> None:
 @pytest.mark.parametrize(
     ("value", "low", "high", "p", "limit", "expected"),
     [
-        (0.2, 0.15, 0.3, 0.001, Limit(at_most=0.1), Status.CRITICAL),
-        (0.2, 0.05, 0.3, 0.001, Limit(at_most=0.1), Status.WARNING),
-        (0.2, 0.05, 0.3, 0.2, Limit(at_most=0.1), Status.OK),
-        (0.05, 0.0, 0.3, 0.001, Limit(at_most=0.1), Status.OK),
-        (0.5, 0.4, 0.7, 0.001, Limit(at_least=0.8), Status.CRITICAL),
-        (0.7, 0.5, 0.9, 0.001, Limit(at_least=0.8), Status.WARNING),
-        (0.9, 0.5, 1.0, 0.001, Limit(at_least=0.8), Status.OK),
+        (0.2, 0.15, 0.3, 0.001, Limit(at_most=0.1), Level.CRITICAL),
+        (0.2, 0.05, 0.3, 0.001, Limit(at_most=0.1), Level.WARNING),
+        (0.2, 0.05, 0.3, 0.2, Limit(at_most=0.1), Level.OK),
+        (0.05, 0.0, 0.3, 0.001, Limit(at_most=0.1), Level.OK),
+        (0.5, 0.4, 0.7, 0.001, Limit(at_least=0.8), Level.CRITICAL),
+        (0.7, 0.5, 0.9, 0.001, Limit(at_least=0.8), Level.WARNING),
+        (0.9, 0.5, 1.0, 0.001, Limit(at_least=0.8), Level.OK),
     ],
 )
 def test_the_verdict_looks_at_value_interval_and_test(
-    value: float, low: float, high: float, p: float, limit: Limit, expected: Status
+    value: float, low: float, high: float, p: float, limit: Limit, expected: Level
 ) -> None:
     """Beyond the limit and more than chance warns; the whole interval beyond it is critical."""
     assert status(Figure("m", value, low, high, p, {}, {}), limit, p) is expected
