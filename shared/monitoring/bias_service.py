@@ -26,6 +26,7 @@ from shared.monitoring.fairness import MINIMUM
 from shared.monitoring.folding import FoldService
 from shared.monitoring.level import Level
 from shared.monitoring.reference import Reference, References
+from shared.monitoring.unwatched import unwatched
 from shared.monitoring.windows import Span, Windows
 from shared.platform.clock import Clock
 from shared.platform.database import Connection, Database
@@ -139,7 +140,7 @@ class BiasService:
                 continue  # no profile: nothing to count groups with
             except DomainError as error:
                 _log.warning(BIAS_NOT_COMPUTED, model_id=str(model.id), reason=error.message)
-                await self._alerts.report(_not_computed(model.id, cause, error))
+                await self._alerts.report(unwatched(model.id, cause, "Bias of a model is not looked at", error))
             else:
                 await self._alerts.clear(cause)
         return looked
@@ -237,18 +238,6 @@ def _signal(reference: Reference, span: Span, found: AttributeBias, cause: str) 
             "figures": {each.metric: each.value for each in beyond},
         },
         model_id=reference.model_id,
-    )
-
-
-def _not_computed(model_id: UUID, cause: str, error: DomainError) -> Signal:
-    return Signal(
-        cause=cause,
-        source=Source.SYSTEM,
-        alert_type="BIAS_CHECK",
-        severity=Severity.WARNING,
-        title="Bias of a model could not be computed",
-        description=error.message,
-        model_id=model_id,
     )
 
 

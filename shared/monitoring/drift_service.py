@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from shared.alerts.model import Severity, Signal, Source
 from shared.alerts.rules import Observation
 from shared.monitoring import drift_repository
 from shared.monitoring.drift import DriftPolicy, WindowDrift, window_drift
@@ -25,6 +24,7 @@ from shared.monitoring.model import (
 from shared.monitoring.reference import Reference, References
 from shared.monitoring.rollup import Ints
 from shared.monitoring.telling import figures_of, shown, signals
+from shared.monitoring.unwatched import unwatched
 from shared.monitoring.windows import Span, Windows, same_hours_of_the_week
 from shared.platform.clock import Clock
 from shared.platform.database import Database
@@ -105,7 +105,7 @@ class DriftService:
             except NotFound:
                 continue  # no profile: nothing to compare with
             except DomainError as error:
-                await self._alerts.report(_not_checked(model.id, cause, error))
+                await self._alerts.report(unwatched(model.id, cause, "Drift of a model is not looked at", error))
             else:
                 await self._alerts.clear(cause)
         return checked
@@ -270,15 +270,3 @@ def _worst_last_first(line: DriftLine) -> tuple[int, float]:
         return 0, 0.0
     status, value = known[-1]
     return -Level(status).rank, -(value or 0.0)
-
-
-def _not_checked(model_id: UUID, cause: str, error: DomainError) -> Signal:
-    return Signal(
-        cause=cause,
-        source=Source.SYSTEM,
-        alert_type="MONITORING_FAILED",
-        severity=Severity.CRITICAL,
-        title="Drift of a model is not looked at",
-        description=f"{error.message}.",
-        model_id=model_id,
-    )

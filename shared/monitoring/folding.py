@@ -16,12 +16,12 @@ from uuid import UUID
 
 import numpy as np
 
-from shared.alerts.model import Severity, Signal, Source
 from shared.alerts.service import AlertService
 from shared.monitoring import repository
 from shared.monitoring.reference import Reference, References
 from shared.monitoring.repository import Cells
 from shared.monitoring.rollup import FRAUD, GENUINE, Cube, Rollup
+from shared.monitoring.unwatched import unwatched
 from shared.platform.clock import Clock
 from shared.platform.database import Database, Row
 from shared.platform.errors import DomainError, NotFound
@@ -30,6 +30,7 @@ from shared.platform.telemetry import get_logger
 PREDICTIONS_FOLDED: Final = "predictions_folded"
 HOURS_RECOUNTED: Final = "hours_recounted"
 
+_CONSEQUENCE: Final = "Drift, performance and fairness of this model stand still until it is mended."
 SETTLE: Final = timedelta(minutes=1)  # clocks of instances differ, and a row is dated before it is written
 _ROWS_AT_ONCE: Final = 500_000
 _LABELS_AT_ONCE: Final = 50_000
@@ -74,7 +75,9 @@ class FoldService:
             except NotFound:
                 continue  # no profile: nothing to count by
             except DomainError as error:
-                await self._alerts.report(_not_folded(model_id, cause, error))
+                await self._alerts.report(
+                    unwatched(model_id, cause, "Predictions of a model are not counted", error, _CONSEQUENCE)
+                )
             else:
                 await self._alerts.clear(cause)
         return added
@@ -247,15 +250,3 @@ def _label_changes(reference: Reference, rows: list[Row]) -> dict[datetime, Cube
 
 def _hour(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-
-
-def _not_folded(model_id: UUID, cause: str, error: DomainError) -> Signal:
-    return Signal(
-        cause=cause,
-        source=Source.SYSTEM,
-        alert_type="MONITORING_FAILED",
-        severity=Severity.CRITICAL,
-        title="Predictions of a model are not counted",
-        description=f"{error.message}. Drift, performance and fairness of this model stand still until it is mended.",
-        model_id=model_id,
-    )

@@ -24,6 +24,7 @@ from shared.monitoring.performance_model import (
 )
 from shared.monitoring.reference import Reference, References
 from shared.monitoring.rollup import UNKNOWN_LATENCY
+from shared.monitoring.unwatched import unwatched
 from shared.monitoring.windows import Span, WindowCube, Windows
 from shared.platform.clock import Clock
 from shared.platform.database import Database
@@ -98,7 +99,7 @@ class PerformanceService:
             except (NotFound, Conflict):
                 continue  # no profile, or nothing predicted yet
             except DomainError as error:
-                await self._alerts.report(_not_computed(model.id, cause, error))
+                await self._alerts.report(unwatched(model.id, cause, "Performance of a model is not looked at", error))
             else:
                 await self._keep(found)
                 await self._tell(model, found)
@@ -249,18 +250,6 @@ def _signal(
         description=f"{told[:1].upper()}{told[1:]}.",
         details=details,
         model_id=model.id,
-    )
-
-
-def _not_computed(model_id: UUID, cause: str, error: DomainError) -> Signal:
-    return Signal(
-        cause=cause,
-        source=Source.SYSTEM,
-        alert_type="PERFORMANCE_CHECK",
-        severity=Severity.WARNING,
-        title="Performance of a model could not be computed",
-        description=error.message,
-        model_id=model_id,
     )
 
 
