@@ -146,6 +146,6 @@ def test_no_row_is_encoded_by_its_own_label_or_a_later_one(
         for other in rows
     ]
     plans = [_plan(version, delay, folds, 10.0) for version in (rows, turned)]
-    # Whether there is a feature at all is decided over all rows, as for every feature: it needs a category with a label.
+    # Whether there is a feature at all is decided over all rows: some category must have a label.
     if all(_target(plan) for plan in plans):
         np.testing.assert_array_equal(*(_batch(plan, [row]) for plan in plans))
