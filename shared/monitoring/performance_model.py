@@ -6,6 +6,16 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.monitoring.level import Level
+from shared.registry.rules import Bound, Operator
+
+
+class HeldBaseline(BaseModel):
+    """The model's active baseline of a metric, held against the figure."""
+
+    operator: Operator
+    threshold: float
+    bound: Bound
+    holds: bool
 
 
 class PerformanceFigure(BaseModel):
@@ -20,6 +30,7 @@ class PerformanceFigure(BaseModel):
     high: float | None
     at_training: float | None
     lost: float | None
+    baseline: HeldBaseline | None
     status: Level
 
 

@@ -16,6 +16,7 @@ from shared.platform.blobs import BlobStore
 from shared.platform.clock import utc_now
 from shared.platform.database import Database
 from shared.platform.errors import Conflict
+from shared.registry.rules import NewBaseline, Operator
 from shared.training.artifacts import load_artifact
 from shared.users.model import Caller
 from tests.fixtures.artifacts import packed_model
@@ -165,3 +166,22 @@ async def test_requests_that_fail_are_an_alert(monitored: Monitored) -> None:
     await service.check()
     alerts, _ = await monitored.alerts.list_page()
     assert [(alert.alert_type, (alert.details or {})["error_rate"]) for alert in alerts] == [("ERROR_RATE", 0.02)]
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.05, "OK"), (0.55, "WARNING"), (0.99, "CRITICAL")])
+async def test_active_baselines_are_held_against_the_figures(
+    monitored: Monitored, system: Caller, origin: Origin, threshold: float, expected: str
+) -> None:
+    """Kept; not kept by the figure, though by an end of its interval; kept by neither end."""
+    async with monitored.database.connection() as conn:
+        await conn.execute("UPDATE ml_models SET metrics = jsonb_build_object('recall', 0.01)")
+    rule = NewBaseline(metric="recall", operator=Operator.GTE, threshold=threshold)
+    await monitored.registry.set_baselines(monitored.model_id, [rule], caller=system, origin=origin)
+    await predict(monitored, 1200, found=0.5)
+    await performance_of(monitored).check()
+    recall = next(each for each in (await performance_of(monitored).look()).figures if each.metric == "recall")
+    assert recall.baseline is not None
+    assert recall.value is not None
+    assert (recall.baseline.holds, recall.status.value) == (recall.value >= threshold, expected)
+    alerts, _ = await monitored.alerts.list_page()
+    assert [alert.alert_type for alert in alerts] == ([] if expected == "OK" else ["PERFORMANCE"])
